@@ -104,8 +104,8 @@ def with_new_keys(
 
 
 def stored_with_new_keys(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """`with_new_keys` of the config of a run, which has all the keys that its version knew; with what a run
-    of smp without `model.normalisation` did."""
+    """`with_new_keys` for the config of a run. It has every key that its version knew, so that a missing
+    `model.normalisation` means what runs did before there was that key."""
     table = with_new_keys(stored)
     model = table.get("model")
     if not isinstance(model, Mapping) or model.get("name") != "smp":

@@ -40,7 +40,7 @@ SAME_WEIGHTS = frozenset(
     )
 )
 """Keys of networks that change none of their weights but those of auxiliary heads, which are left out or
-begin at random. How images are normalised is asked of the networks: for what a key says, others matter."""
+begin at random. What `normalisation` comes to depends on the weights; it is compared by itself."""
 
 
 def settle_sources(workspace: Workspace, store: Store, config: RunConfig, waits_for: str = "") -> RunConfig:
@@ -56,10 +56,8 @@ def settle_sources(workspace: Workspace, store: Store, config: RunConfig, waits_
     if not config.init.weights:
         return config
     source = find_source(workspace, store, "init.weights", config.init.weights, waits_for)
-    if config.init.strict and config.init.parts == "all":  # of a part, the worker knows what it is made of
+    if config.init.strict:
         _refuse_other_network(config, source.run)
-    if config.init.strict and config.init.parts != "decoder":
-        _refuse_other_images(config, source.run)
     return with_values(config, {"init.weights": source.written})
 
 
@@ -92,11 +90,21 @@ def _settle_embeddings(config: RunConfig) -> RunConfig:
 
 
 def _refuse_other_network(config: RunConfig, run: RunDir) -> None:
-    """Raises ConfigError when the source's config, where there is one, names another network."""
+    """Raises ConfigError when the source's config, where there is one, names another network, or one that
+    sees images normalised otherwise."""
     try:
         source = run.read_config()
     except RunDirError:
         return  # a checkpoint that lies elsewhere: the worker looks into it
+    if config.init.parts == "all":  # of a part, the worker knows what it is made of
+        _refuse_other_keys(config, source, run)
+    was, now = source.model.input_normalisation(), config.model.input_normalisation()
+    if config.init.parts != "decoder" and source.model.name == config.model.name and was != now:
+        told = f"init.weights: {run.id} has images normalised as {was}, this network as {now}"
+        raise ConfigError([f"{told}; model.normalisation={was} keeps what its weights were trained on"])
+
+
+def _refuse_other_keys(config: RunConfig, source: RunConfig, run: RunDir) -> None:
     other = [
         (key, both)
         for key, both in differences(source, config).items()
@@ -106,19 +114,6 @@ def _refuse_other_network(config: RunConfig, run: RunDir) -> None:
         told = ", ".join(f"{key} {format_value(was)}, not {format_value(now)}" for key, (was, now) in other)
         advice = "init.strict=false loads the weights that fit"
         raise ConfigError([f"init.weights: {run.id} has another network: {told}; {advice}"])
-
-
-def _refuse_other_images(config: RunConfig, run: RunDir) -> None:
-    """Raises ConfigError when the source's network, if its config is there, sees images normalised otherwise
-    than the same network would here."""
-    try:
-        source = run.read_config().model
-    except RunDirError:
-        return
-    was, now = source.input_normalisation(), config.model.input_normalisation()
-    if source.name == config.model.name and was != now:
-        told = f"init.weights: {run.id} has images normalised as {was}, this network as {now}"
-        raise ConfigError([f"{told}; model.normalisation={was} gives its weights what they know"])
 
 
 def pretraining_of(config: RunConfig) -> RunConfig | None:

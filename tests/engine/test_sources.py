@@ -161,7 +161,7 @@ def test_weights_that_saw_images_normalised_otherwise_are_refused(workspace: Wor
             settled(workspace, store, "aaa", **zoo, **{"init.parts": parts})
         assert str(refusal.value) == (
             "init.weights: aaaaaaaa has images normalised as inception, this network as imagenet; "
-            "model.normalisation=inception gives its weights what they know"
+            "model.normalisation=inception keeps what its weights were trained on"
         )
     for changes in ({"model.normalisation": "inception"}, {"init.parts": "decoder"}):
         assert settled(workspace, store, "aaa", **zoo, **changes).startswith("../aaa")

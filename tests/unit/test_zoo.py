@@ -518,6 +518,14 @@ def test_without_a_network_one_line_says_what_to_do(
     assert "\n" not in line
 
 
+def test_without_a_network_the_line_tells_what_a_file_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.models.smp.network.get_encoder", no_network)
+    with pytest.raises(WeightsError, match=r"give its path with model\.normalisation=inception, or copy"):
+        SmpConfig(encoder="efficientnet-b0", weights="advprop").named_weights()
+    with pytest.raises(WeightsError, match="give its path, or copy"):
+        SmpConfig(weights="imagenet").named_weights()
+
+
 # ------------------------------------------------------------------ what is listed
 
 

@@ -107,8 +107,8 @@ class SmpConfig(ModelSection):
     )
     normalisation: Literal["auto", "imagenet", "inception", "clip", "dpn", "satellite", "none"] = option(
         "auto",
-        "How images are normalised for the encoder; auto: as those that the weights named by model.weights "
-        "were trained on, as ImageNet's for a file and without weights",
+        "How images are normalised for the encoder; auto: as in the training of the weights named by "
+        "model.weights, as ImageNet's for a file or without weights",
     )
     output_stride: OutputStride = option(
         "auto", "Input size over the size of the encoder's smallest map; auto: the decoder's usual one"

@@ -93,8 +93,8 @@ def normalisation_of(encoder: str, weights: str) -> str:
 
 
 def with_former_normalisation(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """The model section of a run or a checkpoint, whose key `normalisation` may not have been there when it
-    was made: all weights then got images normalised as ImageNet's."""
+    """The model section of a run or a checkpoint. Without the key `normalisation` it is of a version that
+    gave all weights images normalised as ImageNet's."""
     unlike = normalisation_of(str(stored.get("encoder")), str(stored.get("weights"))) != IMAGENET
     return {"normalisation": IMAGENET, **stored} if unlike else dict(stored)
 

@@ -16,6 +16,7 @@ import math
 import re
 import warnings
 from collections.abc import Callable
+from itertools import chain
 from multiprocessing import get_context
 from types import SimpleNamespace
 from typing import Any
@@ -58,7 +59,6 @@ SMP_LICENCES = {
 }
 """Licences of the weights that smp names, by how an encoder's name begins; "" where it is not known."""
 SMP_WEIGHTS_LICENCES = {"ssl": NO_COMMERCE, "swsl": NO_COMMERCE, "instagram": NO_COMMERCE}
-
 
 SMP_NORMALISATIONS = {
     ("efficientnet-", "advprop"): "inception",
@@ -326,13 +326,13 @@ def measured(encoder: Any, multiple: int, deepest: int = 2**LEVELS) -> tuple[flo
 def weights_entry(name: str) -> dict[str, Any]:
     """The part of an entry that is about weights."""
     weights = weights_of(name)
-    wanted = {each: normalisation_of(name, each) for each in weights}
-    unusual = {each: wanted for each, wanted in wanted.items() if wanted != IMAGENET}
+    wanted = {each: normalisation_by_makers(name, each) for each in weights}
+    unusual = {each: how for each, how in wanted.items() if how != IMAGENET}
     return {"weights": weights, **({"normalisations": unusual} if unusual else {})}
 
 
-def normalisation_of(name: str, weights: str) -> str:
-    """How weights want images normalised. Raises LookupError where NORMALISATIONS lacks it."""
+def normalisation_by_makers(name: str, weights: str) -> str:
+    """How the makers of weights want images normalised. Raises LookupError where NORMALISATIONS lacks it."""
     if not name.startswith("tu-"):
         found = (
             wanted
@@ -343,11 +343,8 @@ def normalisation_of(name: str, weights: str) -> str:
     about = timm.get_pretrained_cfg(f"{name[3:]}.{weights}")
     assert about is not None
     for known, values in NORMALISATIONS.items():
-        if all(
-            math.isclose(*pair, abs_tol=1e-4)
-            for own, other in zip((about.mean, about.std), values, strict=True)
-            for pair in zip(own, other, strict=True)
-        ):
+        pairs = zip((*about.mean, *about.std), chain(*values), strict=True)
+        if all(math.isclose(one, other, abs_tol=1e-4) for one, other in pairs):
             return known
     raise LookupError(f"{name}.{weights}: mean {about.mean}, std {about.std} are not in NORMALISATIONS")
 

@@ -238,7 +238,8 @@ def named_weights(config: SmpConfig) -> dict[str, Tensor]:
     downloads them: safetensors, or a file that is read without running code. Raises WeightsError."""
     about = config.about
     assert about is not None
-    with downloading(config.weights, f"encoder {config.encoder}"), torch.device("cpu"):
+    owner, normalisation = f"encoder {config.encoder}", config.input_normalisation()
+    with downloading(config.weights, owner, normalisation), torch.device("cpu"):
         if config.decoder == "DPT":
             name = f"{config.encoder.removeprefix('tu-')}.{config.weights}"
             encoder: nn.Module = timm.create_model(name, pretrained=True, **about.dpt_options)
