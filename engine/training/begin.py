@@ -25,6 +25,7 @@ from engine.learning.enough_images import enough_by_network
 from engine.learning.flops import flops_per_image, flops_per_sample
 from engine.learning.hardware import Hardware, choose_hardware, settle_arithmetic
 from engine.learning.step_graph import GraphDecision
+from engine.models.pretrained import IMAGENET, NORMALISATIONS
 from engine.models.registry import count_parameters
 from engine.run.directory import RunDir, RunDirError
 from engine.run.environment import Environment
@@ -265,6 +266,11 @@ def describe_model(job: Job, model: nn.Module, outputs: int) -> int:
     parameters, flops = count_parameters(model), flops_per_image(job.config, outputs)
     job.record(Model(name=job.config.model.name, parameters=parameters, flops_per_sample=flops))
     job.say(f"{job.config.model.name}: {parameters:,} parameters, {flops / 1e9:.2f} GFLOPs a sample")
+    if (normalised := job.config.model.input_normalisation()) != IMAGENET:
+        mean, deviation = (
+            ", ".join(f"{each:.4g}" for each in values) for values in NORMALISATIONS[normalised]
+        )
+        job.say(f"its images are normalised as {normalised}: mean {mean}, standard deviation {deviation}")
     if not TASKS[job.config.task].learns or job.config.train_size == job.config.scored_size:
         return flops
     return flops_per_sample(job.config, outputs, job.config.train_size)

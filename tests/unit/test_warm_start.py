@@ -19,7 +19,7 @@ from engine.learning.hardware import Hardware
 from engine.run.directory import RunDir
 from engine.run.events import WarmStart, Warned
 from engine.run.journal import JournalWriter, read_all
-from engine.training.begin import start
+from engine.training.begin import describe_model, start
 from engine.training.state import TrainState, new_state
 from engine.training.warm_start import start_from_source
 from engine.worker.job import Job
@@ -193,6 +193,22 @@ def test_a_network_that_gets_no_weights_says_so_and_warns_of_a_frozen_encoder(be
     assert isinstance(event, Warned)
     assert event.message.startswith(
         "optimizer.freeze_encoder freezes an encoder with random weights; model.w"
+    )
+
+
+def test_the_log_tells_of_images_that_are_normalised_unlike_imagenets(
+    beginning: Beginning, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("segmentation_models_pytorch", reason="comes with the extra zoo")
+    keys = {"model.name": "smp", "model.encoder": "resnet18", "data.size": "32x32"}
+    for normalisation in ("auto", "inception"):
+        config = with_values(RunConfig(), {**keys, "model.normalisation": normalisation})
+        with JournalWriter(beginning.run.journal) as journal:
+            job = Job(beginning.run, config, journal, beginning.run.path)
+            describe_model(job, new_state(config, CPU, STREET).model, len(STREET))
+    (told,) = [line for line in capfd.readouterr().out.splitlines() if "images are normalised" in line]
+    assert told.endswith(
+        "its images are normalised as inception: mean 0.5, 0.5, 0.5, standard deviation 0.5, 0.5, 0.5"
     )
 
 
