@@ -274,7 +274,7 @@ class Agent:
         """
         watched = self.watched.keys() | self.cluster.watched.keys()
         found = []
-        for row in self.store.runs(["cause=preempted", self.store.mine], status="stopped"):
+        for row in self.store.queue.preempted():
             owner = owner_of(row)
             if owner is not None and row.id not in watched and (owner == self.me or not is_alive(owner)):
                 found.append(row)

@@ -24,7 +24,7 @@ def catch_up(store: Store, run: RunDir) -> list[AnyEvent]:
     """
     folded: list[AnyEvent] = []
     while True:
-        offset = store.run(run.id).journal_offset
+        offset = store.journals.offset(run.id)
         events, end = read_events(run.journal, offset)
         if not events:
             return folded

@@ -15,8 +15,10 @@ from engine.store.database import Database
 from engine.store.errors import IngestConflict, StoreError, UnfitRun
 from engine.store.ingest import fold
 from engine.store.insert import first_status, insert_run
-from engine.store.lookup import exists, hold, hold_list
+from engine.store.lookup import exists, hold, hold_list, no_run
 from engine.store.schema import runs
+
+_OFFSET = sa.select(runs.c.journal_offset).where(runs.c.id == sa.bindparam("wanted"))
 
 
 class Journals:
@@ -26,6 +28,14 @@ class Journals:
     def __init__(self, database: Database, workspace: str) -> None:
         self._database = database
         self._workspace = workspace
+
+    def offset(self, run_id: str) -> int:
+        """The byte up to which the run's journal is in the database. Raises NoSuchRun."""
+        with self._database.read() as connection:
+            offset = connection.scalar(_OFFSET, {"wanted": run_id})
+        if offset is None:
+            raise no_run(run_id)
+        return int(offset)
 
     def ingest(self, run_id: str, events: Sequence[AnyEvent], offset: int, expected_offset: int) -> None:
         """Fold events of the run's journal into the database, with the `offset` behind the last of them.

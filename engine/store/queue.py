@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,7 +22,7 @@ from engine.store.database import Database
 from engine.store.lookup import hold
 from engine.store.rows import RunRow
 from engine.store.schema import runs
-from engine.store.selects import run_row, select_runs
+from engine.store.selects import run_row, select_run, select_runs
 
 ACTIVE_STATUSES = ("starting", "running", "stopping")
 
@@ -36,6 +37,8 @@ STARTING: dict[str, Any] = (
 )
 
 IN_ORDER = (runs.c.priority.desc(), runs.c.queued_at, runs.c.id)
+
+_IN_WORKSPACE = runs.c.workspace == sa.bindparam("workspace")
 
 _QUEUED, _EARLIER = runs.alias("queued"), runs.alias("earlier")
 
@@ -69,7 +72,7 @@ class Queue:
         with self._database.write() as connection:
             fitting = _next_that_fits(connection, self._workspace, offer, to_take=True)
             run_id = None if fitting is None else _claim(connection, owner, *fitting)
-            found = connection.execute(select_runs().where(runs.c.id == run_id)).first()
+            found = connection.execute(select_run(), {"wanted": run_id}).first()
         return run_row(found) if found is not None else None
 
     def has_next(self, devices: Collection[str], executor: str) -> bool:
@@ -128,10 +131,44 @@ class Queue:
 
     def active(self) -> list[RunRow]:
         """The runs that somebody has taken and that have not ended, the oldest first."""
-        mine = (runs.c.workspace == self._workspace) & runs.c.status.in_(ACTIVE_STATUSES)
-        chosen = select_runs().where(mine).order_by(runs.c.created_at)
+        return self._of_workspace(_active())
+
+    def preempted(self) -> list[RunRow]:
+        """The runs that had to make room for others, the newest first; a last process of theirs may still
+        be there."""
+        return self._of_workspace(_preempted())
+
+    def _of_workspace(self, chosen: sa.Select[Any]) -> list[RunRow]:
         with self._database.read() as connection:
-            return [run_row(row) for row in connection.execute(chosen)]
+            found = connection.execute(chosen, {"workspace": self._workspace})
+            return [run_row(row) for row in found]
+
+
+# Made once, as agents ask for these several times a second.
+
+
+@cache
+def _after_the_failed() -> sa.Select[Any]:
+    return (
+        sa.select(_QUEUED.c.id, _QUEUED.c.after, _EARLIER.c.status)
+        .join_from(_QUEUED, _EARLIER, _EARLIER.c.id == _QUEUED.c.after, isouter=True)
+        .where(_QUEUED.c.after > "")  # most runs come after none
+        .where(_QUEUED.c.status == "queued", _QUEUED.c.workspace == sa.bindparam("workspace"))
+        .where(_EARLIER.c.id.is_(None) | _EARLIER.c.status.in_(("failed", "lost")))
+        .order_by(_QUEUED.c.id)
+    )
+
+
+@cache
+def _active() -> sa.Select[Any]:
+    active = _IN_WORKSPACE & runs.c.status.in_(ACTIVE_STATUSES)
+    return select_runs().where(active).order_by(runs.c.created_at)
+
+
+@cache
+def _preempted() -> sa.Select[Any]:
+    preempted = _IN_WORKSPACE & (runs.c.status == "stopped") & (runs.c.cause == "preempted")
+    return select_runs().where(preempted).order_by(runs.c.created_at.desc(), runs.c.id)
 
 
 @dataclass(frozen=True)
@@ -249,19 +286,12 @@ def _adopt(
 
 def _hopeless(connection: sa.Connection, workspace: str, to_change: bool = False) -> list[tuple[str, str]]:
     """The queued runs that come after one that failed, was lost or is gone, and why they cannot start."""
-    found = (
-        sa.select(_QUEUED.c.id, _QUEUED.c.after, _EARLIER.c.status)
-        .join_from(_QUEUED, _EARLIER, _EARLIER.c.id == _QUEUED.c.after, isouter=True)
-        .where(_QUEUED.c.after > "")  # most runs come after none
-        .where(_QUEUED.c.status == "queued", _QUEUED.c.workspace == workspace)
-        .where(_EARLIER.c.id.is_(None) | _EARLIER.c.status.in_(("failed", "lost")))
-        .order_by(_QUEUED.c.id)
-    )
+    chosen = _after_the_failed()
     if to_change:
-        found = found.with_for_update(of=_QUEUED, skip_locked=True)
+        chosen = chosen.with_for_update(of=_QUEUED, skip_locked=True)
     return [
         (row.id, f"it was waiting for {row.after}, which {_FATES[row.status]}")
-        for row in connection.execute(found)
+        for row in connection.execute(chosen, {"workspace": workspace})
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -120,6 +121,13 @@ _TAGS, _CLASSES, _COLORS = (list(RUN_FIELDS).index(name) for name in ("tags", "c
 def select_runs() -> sa.Select[Any]:
     """Runs with their experiment, as `run_row` takes them."""
     return sa.select(*RUN_FIELDS.values()).join_from(runs, experiments)
+
+
+@cache
+def select_run() -> sa.Select[Any]:
+    """The run `wanted`, a parameter. Made once: to build the statement anew takes longer than to execute it,
+    and an agent asks for each run in its care several times a second."""
+    return select_runs().where(runs.c.id == sa.bindparam("wanted"))
 
 
 def run_row(row: Sequence[Any]) -> RunRow:

@@ -16,7 +16,7 @@ from engine.store.lookup import exists, no_run
 from engine.store.opening import open_database
 from engine.store.rows import END_STATUSES, ExperimentRow, RunRow, check_status
 from engine.store.schema import experiments, runs, tags
-from engine.store.selects import run_row, select_runs
+from engine.store.selects import run_row, select_run, select_runs
 from engine.store.summaries import SIBLING_COLUMNS, SUMMARY_COLUMNS, run_summary
 from engine.store.summary_rows import Changes, Sibling
 from engine.typed import typed
@@ -163,7 +163,7 @@ class Store:
 
     def run(self, run_id: str) -> RunRow:
         with self.database.read() as connection:
-            row = connection.execute(select_runs().where(runs.c.id == run_id)).first()
+            row = connection.execute(select_run(), {"wanted": run_id}).first()
         if row is None:
             raise no_run(run_id)
         return run_row(row)
