@@ -29,7 +29,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -41,6 +41,7 @@ from engine.classes import ClassSet
 from engine.data.cache_files import (
     Cache,
     DamagedCache,
+    OutdatedCache,
     are_labelled,
     arrays_of,
     crc32,
@@ -50,6 +51,7 @@ from engine.data.cache_files import (
 from engine.data.cache_lock import cache_lock
 from engine.data.catalog import DataError, Fault, Sample
 from engine.data.decode import (
+    faults_of,
     map_in_order,
     read_pair,
     relative_path,
@@ -57,9 +59,10 @@ from engine.data.decode import (
     resize_labels,
     train_id_table,
 )
+from engine.data.faults import listed
 from engine.data.image_files import orientation
 from engine.data.layouts import meaning_of
-from engine.host.access import reason
+from engine.host.access import reason, why_unwritable
 
 FORMAT = 1
 """Raised whenever the same files would give other arrays; part of the key."""
@@ -112,7 +115,8 @@ def open_cache(
     another process builds this cache, or a damaged one is built again. `workers` is the number of decoding
     threads, by default one for each core that this process may use.
 
-    Samples with faults are left out and their faults listed: the caller decides whether to go on.
+    Samples with faults are left out and their faults listed: the caller decides whether to go on. The cache
+    is built again once one can be read that could not.
     Raises DataError, and keeps nothing, when no sample is usable, the disk has too little room, or the
     cache cannot be written.
     """
@@ -122,8 +126,18 @@ def open_cache(
     key = cache_key(samples, size, class_set, root)
     folder = cache_dir / key
     say = on_wait or (lambda line: None)
+
+    def load() -> Cache:
+        cache = load_cache(folder, key, samples, size)
+        faults, mended = faults_again(cache.faults, samples, class_set, root, workers)
+        if not mended:
+            return replace(cache, faults=tuple(faults))
+        if why_unwritable(cache_dir):
+            return cache  # somebody else's, who may build it again
+        raise OutdatedCache(f"samples that it lacks can be read now: {listed(mended, 3)}")
+
     with suppress(DamagedCache, FileNotFoundError):
-        return load_cache(folder, key, samples, size)
+        return load()
 
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
@@ -131,12 +145,13 @@ def open_cache(
         with cache_lock(cache_dir, key, needed, say):
             damage = ""
             try:
-                return load_cache(folder, key, samples, size)  # built by another while this one waited
+                return load()  # built by another while this one waited
             except FileNotFoundError:
                 pass
             except DamagedCache as error:
                 damage = str(error)
-                say(f"the image cache {folder} is damaged ({damage}); rebuilding it")
+                told = "out of date" if isinstance(error, OutdatedCache) else "damaged"
+                say(f"the image cache {folder} is {told} ({damage}); rebuilding it")
             remove_cache(cache_dir, key)
             _check_space(cache_dir, needed)
             _build(folder, key, samples, size, class_set, root, on_progress, workers)
@@ -147,6 +162,30 @@ def open_cache(
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         advice = "; free some space, or move the workspace" if full else ""
         raise DataError(f"{cache_dir}: the image cache cannot be written: {reason(error)}{advice}") from error
+
+
+def faults_again(
+    faults: Sequence[Fault],
+    samples: Sequence[Sample],
+    class_set: ClassSet,
+    root: Path,
+    workers: int | None = None,
+) -> tuple[list[Fault], list[str]]:
+    """The faults that were found in `samples` before, as they are now, and the samples that have none any
+    more. What could not be read is opened again: a permission or a disk may have refused it, and no time of
+    a file tells when they no longer do."""
+    unreadable = {fault.path for fault in faults if fault.kind == "unreadable"}
+    if not unreadable:
+        return list(faults), []
+    sample_of = {relative_path(path, root): sample for sample in samples for path in files_of(sample)}
+    again = list(dict.fromkeys(sample_of[path] for path in sample_of if path in unreadable))
+    with closing(map_in_order(partial(faults_of, class_set=class_set, root=root), again, workers)) as opening:
+        opened = dict(zip(again, opening, strict=True))
+    now = [fault for fault in faults if sample_of.get(fault.path) not in opened]
+    now += [fault for found in opened.values() for fault in found]
+    place = {sample: index for index, sample in enumerate(samples)}
+    now.sort(key=lambda fault: place[sample_of[fault.path]] if fault.path in sample_of else len(place))
+    return now, [sample.name for sample, found in opened.items() if not found]
 
 
 # --- Build -------------------------------------------------------------------------------------

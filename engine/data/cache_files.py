@@ -52,6 +52,10 @@ class DamagedCache(EngineError):
     """A cache that cannot be used and must be built again; the message says what is wrong with it."""
 
 
+class OutdatedCache(DamagedCache):
+    """A whole cache without samples that could not be read when it was built, and can be now."""
+
+
 def arrays_of(labelled: bool) -> tuple[str, ...]:
     return ARRAYS if labelled else ARRAYS[:1]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -253,27 +253,31 @@ class Look:
 def look_at(
     cases: Sequence[Case], cache_dir: Path, on_progress: Callable[[int, int], None] | None = None
 ) -> list[Look]:
-    """Open all cases; when nothing has changed since the last time, what was found then."""
+    """Open all cases; when nothing has changed since the last time, what was found then. Those with a problem
+    are opened again: a permission or a disk may have refused them."""
     digest = hashlib.sha256()
     for case in cases:
         files = [[shown(file), *size_and_time(file)] for file in case.files]
         digest.update(json.dumps([case.name, case.origin, case.masked, case.meaning, files]).encode())
     memory = cache_dir / f"{digest.hexdigest()[:16]}.cases.json"
-    try:
-        return [Look(**one) for one in json.loads(memory.read_bytes())]
-    except (OSError, ValueError, TypeError):
-        pass  # not looked at yet, or not by this version
-    looks = []
-    with closing(map_in_order(_look, cases)) as looking:
-        for done, look in enumerate(looking, start=1):
-            looks.append(look)
+    known: list[Look] = []
+    with suppress(OSError, ValueError, TypeError):  # not looked at yet, or not by this version
+        known = [Look(**one) for one in json.loads(memory.read_bytes())]
+    looks = known.copy() if len(known) == len(cases) else [Look("not looked at yet") for _ in cases]
+    again = [place for place, look in enumerate(looks) if look.problem]
+    with closing(map_in_order(_look, [cases[place] for place in again])) as looking:
+        for done, (place, look) in enumerate(zip(again, looking, strict=True), start=1):
+            looks[place] = look
             if on_progress:
-                on_progress(done, len(cases))
+                on_progress(done, len(again))
+    if looks == known:
+        return looks
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
         write_json(memory, [asdict(look) for look in looks])
     except OSError as error:
-        raise DataError(f"{cache_dir}: cannot be written: {reason(error)}") from error
+        if not known:
+            raise DataError(f"{cache_dir}: cannot be written: {reason(error)}") from error
     return looks
 
 

@@ -7,6 +7,7 @@ once and kept beside the caches.
 from __future__ import annotations
 
 import hashlib
+import json
 import zipfile
 from collections.abc import Callable
 from contextlib import closing
@@ -79,7 +80,8 @@ def find_centroids(
 def _key(split: Split, tile: tuple[int, int]) -> str:
     digest = hashlib.sha256(repr(tile).encode())
     if isinstance(split, CachedSplit):
-        digest.update(split.cache.key.encode() + split.indices.tobytes())
+        # By name: where a cache was built again with what it had lacked, its rows are others.
+        digest.update(json.dumps([split.cache.key, *map(split.name, range(len(split)))]).encode())
     elif isinstance(split, FileSplit):
         digest.update(cache_key(split.samples, split.size, split.class_set, split.root).encode())
     else:

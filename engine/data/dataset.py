@@ -17,7 +17,7 @@ import numpy as np
 
 from engine.classes import UNLABELLED, ClassSet
 from engine.config.sections import DataConfig
-from engine.data.cache import cache_key, files_of, open_cache
+from engine.data.cache import cache_key, faults_again, files_of, open_cache
 from engine.data.cache_files import Cache, DamagedCache, read_meta
 from engine.data.catalog import (
     Catalog,
@@ -205,7 +205,8 @@ def checked(
     cache_dir: Path,
     on_progress: Report | None = None,
 ) -> dict[str, list[Fault]]:
-    """The faults of samples that are not cached, by name. Every file is opened, once: the result is kept.
+    """The faults of samples that are not cached, by name. Every file is opened, once: the result is kept. A
+    file that could not be read is opened again.
 
     Raises DataError when no sample is usable or the result cannot be written.
     """
@@ -213,14 +214,15 @@ def checked(
     memory = cache_dir / f"{key}.checked.json"
     found: dict[str, list[Fault]] = {}
     paths = {relative_path(path, root): sample.name for sample in samples for path in files_of(sample)}
-    try:
-        known: dict[str, list[dict[str, Any]]] = json.loads(memory.read_bytes())
-        return {name: [Fault(**fault) for fault in faults] for name, faults in known.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
-        pass  # not checked yet, or not by this version
-    faults = _cached_faults(cache_dir / key)
-    if faults is None:
+    known = _checked_before(memory)
+    if known is not None:
+        before: list[Fault] | None = [fault for of_sample in known.values() for fault in of_sample]
+    else:
+        before = _cached_faults(cache_dir / key)
+    if before is None:
         faults = check_samples(samples, class_set, root, on_progress)
+    else:
+        faults, _ = faults_again(before, samples, class_set, root)
     for fault in faults:
         found.setdefault(paths[fault.path], []).append(fault)
     if found and len(found) == len(samples):
@@ -228,12 +230,24 @@ def checked(
             f"{root}: none of the {len(samples)} samples can be used; "
             f"the first: {faults[0].path}: {faults[0].problem}"
         )
+    if found == known:
+        return found
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
         write_json(memory, {name: [asdict(fault) for fault in faults] for name, faults in found.items()})
     except OSError as error:
-        raise DataError(f"{cache_dir}: cannot be written: {reason(error)}") from error
+        if known is None:
+            raise DataError(f"{cache_dir}: cannot be written: {reason(error)}") from error
     return found
+
+
+def _checked_before(memory: Path) -> dict[str, list[Fault]] | None:
+    """What is kept of a check; None where these samples were not checked yet, or not by this version."""
+    try:
+        known: dict[str, list[dict[str, Any]]] = json.loads(memory.read_bytes())
+        return {name: [Fault(**fault) for fault in faults] for name, faults in known.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None
 
 
 def _cached_faults(cache: Path) -> list[Fault] | None:

@@ -113,7 +113,7 @@ def check_samples(
     one for each core that this process may use.
     """
     faults: list[Fault] = []
-    check = partial(_faults_of, class_set=class_set, root=root)
+    check = partial(faults_of, class_set=class_set, root=root)
     with closing(map_in_order(check, samples, workers)) as results:
         for done, found in enumerate(results, start=1):
             faults.extend(found)
@@ -218,5 +218,6 @@ def _unknown_values(labels: NDArray[np.uint8], class_set: ClassSet) -> str:
     return f"contains values outside the class set {class_set.name}: {values}{more}"
 
 
-def _faults_of(sample: Sample, class_set: ClassSet, root: Path) -> tuple[Fault, ...]:
+def faults_of(sample: Sample, class_set: ClassSet, root: Path) -> tuple[Fault, ...]:
+    """Open a sample: all that is wrong with it."""
     return read_pair(sample, class_set, root)[1]

@@ -8,6 +8,7 @@ to many classes. It does not replace photographs.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -97,29 +98,28 @@ def synthesize(
     hidden, is_new = root / DRAWING, not root.exists()
     pictures = [_Picture(hidden, split, seed, i, size, style) for i, split in enumerate(splits)]
     found: set[int] = set()
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(hidden, ignore_errors=True)  # of one that was killed
-        for folder in {path.parent for picture in pictures for path in _paths(picture)}:
-            folder.mkdir(parents=True, exist_ok=True)
-        with contextlib.closing(_drawn(pictures)) as drawn:
-            for done, source_ids in enumerate(drawn, start=1):
-                found |= source_ids
-                if on_progress is not None:
-                    on_progress(done, images)
-        for name in FOLDERS:
-            (hidden / name).rename(root / name)
-    except OSError as error:
-        raise SyntheticError(f"{root}: cannot be written: {error.strerror or error}") from error
-    except BrokenProcessPool as error:
-        raise SyntheticError(
-            f"{root}: a drawing process was killed, perhaps out of memory; draw smaller images"
-        ) from error
-    finally:
-        shutil.rmtree(hidden, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            if is_new:
-                root.rmdir()  # where nothing came of it
+    with contextlib.ExitStack() as held:
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            held.enter_context(_alone_in(root))
+            _refuse_occupied(root)  # by whoever had it until now
+            held.callback(_tidy, root, is_new)
+            shutil.rmtree(hidden, ignore_errors=True)  # of one that was killed
+            for folder in {path.parent for picture in pictures for path in _paths(picture)}:
+                folder.mkdir(parents=True, exist_ok=True)
+            with contextlib.closing(_drawn(pictures)) as drawn:
+                for done, source_ids in enumerate(drawn, start=1):
+                    found |= source_ids
+                    if on_progress is not None:
+                        on_progress(done, images)
+            for name in FOLDERS:
+                (hidden / name).rename(root / name)
+        except OSError as error:
+            raise SyntheticError(f"{root}: cannot be written: {error.strerror or error}") from error
+        except BrokenProcessPool as error:
+            raise SyntheticError(
+                f"{root}: a drawing process was killed, perhaps out of memory; draw smaller images"
+            ) from error
     classes = tuple(c.name for c in CITYSCAPES.classes if found.intersection(c.ids))
     return SyntheticSummary(splits.count("train"), splits.count("val"), classes)
 
@@ -136,11 +136,39 @@ def _check(root: Path, images: int, size: tuple[int, int], seed: int, val_fracti
         raise SyntheticError(f"seed is {seed}; it must be 0 or more")
     if not 0.0 < val_fraction < 1.0:
         raise SyntheticError(f"val_fraction is {val_fraction}; it must lie between 0 and 1, such as 0.2")
+    _refuse_occupied(root)
+
+
+def _refuse_occupied(root: Path) -> None:
     try:
         if root.exists() and (not root.is_dir() or any(path.name != DRAWING for path in root.iterdir())):
             raise SyntheticError(f"{root}: is not empty; give a new folder")
     except OSError as error:
         raise SyntheticError(f"{root}: cannot be read: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def _alone_in(root: Path) -> Iterator[None]:
+    """Hold a folder to draw in. Raises SyntheticError while another process does, and OSError."""
+    folder = os.open(root, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SyntheticError(f"{root}: another process is drawing in it; give a new folder") from None
+        except OSError:
+            pass  # a file system that has no locks of folders
+        yield
+    finally:
+        os.close(folder)
+
+
+def _tidy(root: Path, is_new: bool) -> None:
+    """Remove what is not all drawn, and a new folder where nothing came of it."""
+    shutil.rmtree(root / DRAWING, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        if is_new:
+            root.rmdir()
 
 
 def _splits(images: int, val_fraction: float) -> list[str]:

@@ -16,6 +16,7 @@ from torch import nn
 
 from engine.components.origin import ComponentError
 from engine.config.step_parts import refuse_too_small_parts
+from engine.data.catalog import DataError
 from engine.data.class_pixels import count_class_pixels, read_class_pixels, write_class_pixels
 from engine.data.dataset import Dataset, open_dataset
 from engine.data.membership import Membership, Trained
@@ -121,6 +122,8 @@ def begin(job: Job, start: Callable[[Job, TrainState], None] = start) -> Learnin
         restore(job, state, resumption)
     else:
         start(job, state)
+        for path in files_of_weights(job):
+            warn_of_seen_images(job, path, data, "the network of the initial weights")
     flops = describe_model(job, state.model, output_channels(config, len(classes)))
     with job.group.main_rank_first():  # which looks for the classes if nobody has
         sampling = sampling_of(config, data.train, job.cache_dir, partial(report_cache, job))
@@ -155,10 +158,24 @@ def find_teacher(job: Job, hardware: Hardware, data: Dataset) -> Teacher | None:
     return teacher
 
 
+def files_of_weights(job: Job) -> list[Path]:
+    """The files whose weights a run begins with."""
+    init, makers = job.config.init, job.config.model.weights_file()
+    given = [init.weights, "" if init.weights and init.parts == "all" else makers]
+    return [Path(os.path.normpath(job.run.path / file)) for file in given if file]
+
+
 def warn_of_seen_images(job: Job, checkpoint: Path, data: Dataset, who: str) -> None:
     """Warn where a checkpoint's run, if it is here, has learned from images that this run validates on; an
     image is known by what is in its file."""
-    learned_from = Membership.read(RunDir(checkpoint.parent.parent).split_file)
+    run = RunDir(checkpoint.parent.parent)
+    if not run.config_file.exists():
+        return  # a split.json beside a file from elsewhere may be anything
+    try:
+        learned_from = Membership.read(run.split_file)
+    except DataError as error:
+        job.warn(str(error))
+        return
     if learned_from is None:
         return
     seen = {image for image, _ in learned_from.train.values()}
@@ -166,7 +183,7 @@ def warn_of_seen_images(job: Job, checkpoint: Path, data: Dataset, who: str) -> 
     if judging:
         job.warn(
             f"{who} has learned from {judging} of the {len(data.val)} validation images, so validation "
-            "scores are too high; runs of the same data.split_seed hold out the same images"
+            "scores are too high; runs of the same data.split and data.split_seed hold out the same images"
         )
 
 

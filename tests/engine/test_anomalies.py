@@ -13,6 +13,7 @@ from engine.config.keys import ConfigError, with_values
 from engine.config.recipes import get_recipe
 from engine.config.sections import DataConfig
 from engine.config.task_sections import OodConfig
+from engine.data import image_files
 from engine.data.anomalies import IGNORED, IN, OUT, find_scenes, pseudo_mask_table
 from engine.data.cases import open_material
 from engine.data.catalog import DataError, scan
@@ -21,6 +22,7 @@ from engine.data.image_files import FileFault
 from engine.data.layouts.builtin import LAYOUTS
 from engine.data.pairs import open_pairs
 from engine.data.synthetic import synthesize
+from engine.host.input_files import InputFileError, read_regular
 
 
 def picture(path: Path, size: tuple[int, int] = (8, 6)) -> None:
@@ -280,6 +282,27 @@ def test_every_mask_is_read_before_anything_is_judged(street: Path, tmp_path: Pa
     assert "1 image without a mask, each scored as a whole: images/05.png" in told
     assert "1 file left out, masks without an image: masks/stray.png" in told
     assert "1 image left out (data.skip_bad)" in told
+
+
+def test_a_mask_that_could_not_be_read_is_opened_again(
+    street: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A permission that is given later changes neither length nor time of a file."""
+    config, out = DataConfig(root=str(street), val_fraction=0.5), tmp_path / "out"
+    for name in "ab":
+        picture(out / "images" / f"{name}.png")
+        mask(out / "masks" / f"{name}.png", values=(0, 1))
+
+    def read(path: Path) -> bytes:
+        if path == out / "masks" / "b.png":
+            raise InputFileError(path, "cannot be read: Permission denied")
+        return read_regular(path)
+
+    with monkeypatch.context() as within:
+        within.setattr(image_files, "read_regular", read)
+        assert "b.png: cannot be read: Permission denied" in refused(config, street, out, tmp_path)
+    material = open_material(config, section(in_root=str(street), out_root=str(out)), tmp_path)
+    assert [case.name for case in material.cases if case.origin == "out"] == ["a", "b"]
 
 
 def test_nothing_to_compare_with_is_refused(street: Path, tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,11 +15,14 @@ from PIL import Image
 
 from engine.classes import VOID, ClassInfo, ClassSet
 from engine.data import cache as cache_module
+from engine.data import image_files
 from engine.data.cache import cache_key, open_cache
 from engine.data.cache_files import Cache
 from engine.data.catalog import DataError, Fault, Sample, scan
+from engine.data.dataset import checked
 from engine.data.decode import check_samples
 from engine.data.prune import list_caches, prune_caches
+from engine.host.input_files import InputFileError, read_regular
 from engine.run.files import lock_if_free
 
 CLASSES = ClassSet(
@@ -212,6 +216,58 @@ def test_bad_samples_are_left_out_and_listed(pairs: Pairs, cache_dir: Path) -> N
     assert cache.faults[3].problem == "is empty (0 bytes)"
     again = pairs.open(cache_dir)
     assert (again.faults, again.names) == (cache.faults, cache.names)
+
+
+@contextmanager
+def refused_by_the_system(path: Path, patch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Within it a file cannot be opened, which leaves no trace in its length and times."""
+
+    def read(wanted: Path) -> bytes:
+        if wanted == path:
+            raise InputFileError(wanted, "cannot be read: Permission denied")
+        return read_regular(wanted)
+
+    with patch.context() as within:
+        within.setattr(image_files, "read_regular", read)
+        yield
+
+
+def test_what_could_not_be_read_is_opened_again(
+    pairs: Pairs, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A permission that is given later, or a disk that is back, changes neither length nor time of a file."""
+    expected, lines = spoil(pairs), list[str]()
+    with refused_by_the_system(pairs.samples[4].label, monkeypatch):
+        lacking = pairs.open(cache_dir)
+        assert kinds(lacking.faults) == [*expected, ("unreadable", "labels/s4.png")]
+        assert pairs.open(cache_dir).faults == lacking.faults
+    with monkeypatch.context() as within:
+        within.setattr(cache_module, "why_unwritable", lambda path: "is somebody else's")
+        assert pairs.open(cache_dir).names == ("s5",), "who may not build it again uses it as it is"
+    whole = pairs.open(cache_dir, on_wait=lines.append)
+    assert (kinds(whole.faults), whole.names) == (expected, ("s4", "s5"))
+    told = "samples that it lacks can be read now: s4"
+    assert whole.rebuilt_because == told
+    assert lines == [f"the image cache {whole.path} is out of date ({told}); rebuilding it"]
+    assert lacking.names == ("s5",), "a run that has it open goes on"
+    assert pairs.open(cache_dir).rebuilt_because == ""
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_check_that_is_kept_opens_again_what_could_not_be_read(
+    pairs: Pairs, cache_dir: Path, cached: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def found() -> list[tuple[str, str]]:
+        faults = checked(pairs.samples, SIZE, CLASSES, pairs.root, cache_dir)
+        return kinds([fault for of_sample in faults.values() for fault in of_sample])
+
+    expected = spoil(pairs)
+    with refused_by_the_system(pairs.samples[4].label, monkeypatch):
+        if cached:
+            pairs.open(cache_dir)
+        assert found() == [*expected, ("unreadable", "labels/s4.png")]
+    assert found() == expected
+    assert found() == expected
 
 
 def test_the_check_finds_the_same_faults_as_the_cache(pairs: Pairs, cache_dir: Path) -> None:

@@ -192,6 +192,19 @@ def test_a_folder_that_holds_something_is_refused(tmp_path: Path) -> None:
     assert files(tmp_path) == {tmp_path / "notes.txt"}
 
 
+def test_two_do_not_draw_in_one_folder(tmp_path: Path) -> None:
+    """The second removed what the first had drawn so far."""
+
+    def in_another_terminal(done: int, total: int) -> None:
+        with pytest.raises(SyntheticError, match="data: another process is drawing in it"):
+            synthesize(tmp_path / "data", 2, size=(64, 64))
+
+    synthesize(tmp_path / "data", 3, size=(64, 64), on_progress=in_another_terminal)
+    assert len(files(tmp_path / "data")) == 6
+    with pytest.raises(SyntheticError, match="is not empty"):
+        synthesize(tmp_path / "data", 2, size=(64, 64))
+
+
 def test_an_empty_folder_and_two_images_are_enough(tmp_path: Path) -> None:
     for fraction in (0.01, 0.5, 0.99):
         root = tmp_path / str(fraction)

@@ -7,19 +7,23 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
 from engine.config.keys import with_values
 from engine.config.run_config import RunConfig
+from engine.data.dataset import open_dataset
+from engine.data.membership import Membership
 from engine.learning.checkpoint import CheckpointError, DamagedCheckpoint, save_checkpoint
 from engine.learning.hardware import Hardware
 from engine.run.directory import RunDir
 from engine.run.events import WarmStart, Warned
 from engine.run.journal import JournalWriter, read_all
-from engine.training.begin import describe_model, start
+from engine.training.begin import begin, describe_model, start
 from engine.training.state import TrainState, new_state
 from engine.training.warm_start import start_from_source
 from engine.worker.job import Job
@@ -235,6 +239,44 @@ def test_a_frozen_encoder_stays_random_where_only_the_decoder_is_loaded(beginnin
     warned = [event.message for event in read_all(beginning.run.journal) if isinstance(event, Warned)]
     told = "optimizer.encoder_lr_factor=0 freezes an encoder with random weights"
     assert warned == [f"{told}; init.parts=all gives it some"]
+
+
+def test_weights_that_have_learned_from_validation_images_are_warned_of(beginning: Beginning) -> None:
+    """As teachers are. Beside a file from elsewhere a split.json may be anything."""
+    root, source = beginning.run.path.parent / "data", RunDir(beginning.source.parents[1])
+    pixels = np.random.default_rng(0).integers(0, 2, (10, 16, 16), np.uint8)
+    for folder in ("images", "labels"):
+        (root / folder).mkdir(parents=True)
+        for number, each in enumerate(pixels):
+            Image.fromarray(each).save(root / folder / f"{number}.png")
+    tables = [
+        f'[[class]]\nname = "{name}"\nids = [{i}]\ncolor = "#00000{i}"' for i, name in enumerate(STREET)
+    ]
+    (root / "classes.toml").write_text("\n".join(['name = "two"', *tables]))
+    of_data = {"data.root": str(root), "device": "cpu", "batch_size": 4, "runtime.deterministic": False}
+    config = with_values(BASE, of_data | {"init.weights": "../aaaaaaaa/checkpoints/best.pt"})
+    own = open_dataset(config.data, root / "cache").membership
+    beginning.keep(new_state(config, CPU, STREET))
+
+    def warned() -> list[str]:
+        beginning.run.journal.unlink(missing_ok=True)
+        with JournalWriter(beginning.run.journal) as journal:
+            begin(Job(beginning.run, config, journal, root / "cache"))
+        return [event.message for event in read_all(beginning.run.journal) if isinstance(event, Warned)]
+
+    source.split_file.write_text("[1]")
+    assert warned() == []
+    source.config_file.write_text("{}")  # which makes it a run
+    (damaged,) = warned()
+    assert damaged.endswith("so which images the run trained on is not known")
+    own.write(source.split_file)
+    assert warned() == []
+    Membership(own.val, own.train).write(source.split_file)
+    (told,) = warned()
+    count = len(own.val)
+    assert told.startswith(
+        f"the network of the initial weights has learned from {count} of the {count} validation images"
+    )
 
 
 def test_a_source_that_is_gone_or_damaged_is_named(beginning: Beginning) -> None:
