@@ -95,6 +95,13 @@ def test_a_truncated_video_gives_its_frames_and_says_how_many(tmp_path: Path) ->
     assert video.fault.startswith(f"{path}: {len(frames)} frames could be read; ")
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_last_frame_that_is_shown_for_seconds_is_no_damage(tmp_path: Path, suffix: str) -> None:
+    slides = Video.open(make_video(tmp_path / f"slides{suffix}", [0, 1000, 2000, 2040], last=8000))
+    assert [frame.index for frame in slides.read()] == [0, 1, 2, 3]
+    assert (slides.fault, float(slides.end)) == ("", pytest.approx(10.04))
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [
