@@ -1,0 +1,46 @@
+"""Commands that take a file of `export` in place of a run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from engine.cli.arguments import InQueue, OfNetwork
+from engine.cli.choosing import Benchmark
+from engine.cli.latency import latency
+from engine.exported.network import ExportedModel
+from engine.workspace import Workspace
+
+
+def any_size(size: tuple[int, int]) -> ExportedModel:
+    """A file for images of any size, which finds the class 1 everywhere."""
+    session = SimpleNamespace(
+        get_outputs=lambda: [SimpleNamespace(name="class_ids")],
+        get_inputs=lambda: [SimpleNamespace(type="tensor(uint8)", shape=["batch", "height", "width", 3])],
+        run=lambda names, given: [np.ones(given["images"].shape[:3], np.uint8)],
+    )
+    about = {"size": list(size), "multiple_of": 1}
+    return ExportedModel(Path("net.onnx"), ("road", "sky"), ("#000000",) * 2, size, about, session)
+
+
+def test_a_file_is_measured_at_sizes_of_its_own_network(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(ExportedModel, "open", lambda *about: any_size((520, 520)))
+    wanted = Benchmark(
+        target="net.onnx",
+        latency=True,
+        size=["30x50"],
+        protocol="engine",
+        seconds=0.1,
+        as_json=True,
+        new=OfNetwork(),
+        queued=InQueue(),
+    )
+    assert latency(Workspace(tmp_path), wanted) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["height"], row["width"], row["runtime"]) == (30, 50, "onnxruntime")
