@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from engine.cli.arguments import InQueue, OfNetwork
+from engine.cli.arguments import InQueue, InWindows, OfNetwork
 from engine.cli.choosing import Benchmark
+from engine.cli.exported import predict_file
 from engine.cli.latency import latency
+from engine.cli.scoring import Prediction
 from engine.exported.network import ExportedModel
 from engine.workspace import Workspace
 
@@ -44,3 +48,19 @@ def test_a_file_is_measured_at_sizes_of_its_own_network(
     assert latency(Workspace(tmp_path), wanted) == 0
     (row,) = json.loads(capsys.readouterr().out)
     assert (row["height"], row["width"], row["runtime"]) == (30, 50, "onnxruntime")
+
+
+def test_no_prediction_of_before_stays_where_an_image_cannot_be_used(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(ExportedModel, "open", lambda *about: any_size((8, 8)))
+    photos, out = tmp_path / "photos", tmp_path / "maps"
+    photos.mkdir()
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (8, 8)).save(photos / name)
+    words: dict[str, Any] = {"windows": InWindows(), "new": OfNetwork(), "queued": InQueue(), "out": out}
+    assert predict_file(Prediction(run="net.onnx", images=[str(photos)], **words)) == 0
+    (photos / "a.png").write_bytes(b"damaged")
+    assert predict_file(Prediction(run="net.onnx", images=[str(photos)], overwrite=True, **words)) == 1
+    left = {path.relative_to(out).as_posix() for path in out.rglob("*.png")}
+    assert left == {"ids/b.png", "color/b.png", "overlay/b.png"}
