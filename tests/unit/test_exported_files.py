@@ -16,6 +16,8 @@ from engine.cli.choosing import Benchmark
 from engine.cli.exported import predict_file
 from engine.cli.latency import latency
 from engine.cli.scoring import Prediction
+from engine.cli.stream import predict_stream
+from engine.config.keys import ConfigError
 from engine.exported.network import ExportedModel
 from engine.workspace import Workspace
 
@@ -64,3 +66,15 @@ def test_no_prediction_of_before_stays_where_an_image_cannot_be_used(
     assert predict_file(Prediction(run="net.onnx", images=[str(photos)], overwrite=True, **words)) == 1
     left = {path.relative_to(out).as_posix() for path in out.rglob("*.png")}
     assert left == {"ids/b.png", "color/b.png", "overlay/b.png"}
+
+
+def test_what_means_nothing_for_a_file_is_refused_for_a_stream_of_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("engine.cli.stream.refuse_terminals", lambda: None)
+    words: dict[str, Any] = {"windows": InWindows(), "new": OfNetwork(), "queued": InQueue()}
+    words |= {"from_stdin": "raw", "size": "8x8"}
+    with pytest.raises(ConfigError, match=r"^--checkpoint: has no effect on net\.onnx, which is not a run$"):
+        predict_stream(Workspace(tmp_path), Prediction(run="net.onnx", checkpoint="last", **words))
+    with pytest.raises(ConfigError, match=r"^--set device: has no effect on net\.onnx; data\.size can be"):
+        predict_stream(Workspace(tmp_path), Prediction(run="net.onnx", set_key=["device=cpu"], **words))
