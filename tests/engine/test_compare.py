@@ -505,3 +505,9 @@ def test_a_model_card_names_the_licences_of_weights_and_data(
     else:
         assert "weights mine.safetensors; their licence applies as well" in card
     assert "somebody" not in card
+
+
+def test_an_export_tells_the_dice_of_the_best_epoch_of_that_epoch_alone(make: Make) -> None:
+    run, config = make("aaaaaaaa", 0.5), get_recipe("quick")
+    names = ("best.pt", "last.pt", "epoch_0001.pt")
+    assert [provenance(run, config, name)["val_dice"] for name in names] == [0.5, None, None]
