@@ -13,7 +13,7 @@ from engine.cli.reading import open_existing
 from engine.config.described import format_value
 from engine.config.keys import ConfigError
 from engine.report.compare import Comparison, compare
-from engine.report.compare_config import is_external
+from engine.report.compare_config import is_external, other_weights
 from engine.report.compare_formats import comparison_text
 from engine.report.compare_latex import comparison_latex
 from engine.report.compare_ood import OodResults, what_was_out
@@ -112,4 +112,5 @@ def _evaluation(store: Store, scores: EvaluationRow) -> Evaluation:
         external,
         input_size="" if seen_at == learned_at else seen_at,
         data="" if others["root"] == own["root"] else f"{PurePath(others['root']).name} {scores.split}",
+        weights=other_weights(trained, scored),
     )

@@ -21,6 +21,7 @@ from engine.report.model_card import MARK, model_card
 from engine.report.tables import data_size
 from engine.requests.derive import checkpoint_of, source_run, trained_config
 from engine.requests.refusals import Refused
+from engine.requests.source_paths import BEST
 from engine.run.files import absolute, replacing
 from engine.typed import PROGRAM
 from engine.workspace import Workspace
@@ -132,7 +133,7 @@ def provenance(run: ComparedRun, config: RunConfig, checkpoint: str) -> dict[str
         "initial_weights": initial_weights(config),
         "initial_weights_licence": "" if config.init.weights else config.model.weights_licence(),
         "checkpoint": checkpoint,
-        "val_dice": row.best_dice,
+        "val_dice": row.best_dice if checkpoint == BEST else None,  # of another nobody knows for certain
         "colors": list(row.colors),
     }
 

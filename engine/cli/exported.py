@@ -241,6 +241,7 @@ def predict_file(wanted: Prediction) -> int:
     if not wanted.overwrite:
         refuse_existing(out, names)
     writer = ClassMapWriter.of(out, list(ids), model.colors)
+    writer.make_room(names, wanted.overwrite)
     images = list(zip(found.images, names, strict=True))
     faults = write_predictions(model, images, writer, wanted.label_resize)
     for fault in faults:

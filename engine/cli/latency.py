@@ -95,7 +95,7 @@ def _of_file(wanted: Benchmark) -> int:
     idle += ["--compile"] if wanted.compile else []
     if idle:
         raise ConfigError([f"{each}: has no effect on an exported file" for each in idle])
-    timing = _timing(wanted, RunConfig())
+    timing = _timing(wanted)
     files = [Path(wanted.target), *wanted.exported]
     threads = available_cores()
     models = [ExportedModel.open(absolute(file), threads) for file in files]
@@ -117,9 +117,9 @@ def _values(wanted: Benchmark) -> dict[str, Any]:
     return values
 
 
-def _timing(wanted: Benchmark, config: RunConfig) -> TimingConfig:
+def _timing(wanted: Benchmark, config: RunConfig | None = None) -> TimingConfig:
     """What is to be measured of the network of a config. Raises ConfigError for a size or a precision that it
-    cannot have."""
+    cannot have; without a config there are only files, and each knows its own sizes."""
     try:
         timing = TimingConfig.model_validate(
             {
@@ -135,6 +135,8 @@ def _timing(wanted: Benchmark, config: RunConfig) -> TimingConfig:
         raise ConfigError(
             [f"--size {sizes}: must be HEIGHTxWIDTH such as 512x1024, each from 16 to 8192"]
         ) from error
+    if config is None:
+        return timing
     for size in timing.sizes:
         if problem := config.model.size_problem(*size):
             raise ConfigError([f"--size {problem}"])

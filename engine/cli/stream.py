@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.cli.console import notices
-from engine.cli.exported import seen_in
+from engine.cli.exported import is_exported, seen_in
 from engine.config.keys import ConfigError, parse_assignments
 from engine.exits import DONE, FAILED
 from engine.loading import load
@@ -39,8 +40,10 @@ def predict_stream(workspace: Workspace, wanted: Prediction) -> int:
     refuse_idle(wanted)
     refuse_terminals()
     values = parse_assignments(wanted.set_key)
-    if strange := [key for key in values if key not in ("device", "data.size")]:
-        told = "has no effect on a stream; device and data.size can be changed"
+    allowed = ("data.size",) if is_exported(wanted.run) else ("device", "data.size")
+    if strange := [key for key in values if key not in allowed]:
+        what = Path(wanted.run).name if is_exported(wanted.run) else "a stream"
+        told = f"has no effect on {what}; {' and '.join(allowed)} can be changed"
         raise ConfigError([f"--set {key}: {told}" for key in strange])
     seen = seen_in(wanted.windows, values.get("data.size", ""))
     network = load(wanted.run, workspace.root, wanted.checkpoint, values.get("device", "auto"), seen)
@@ -75,7 +78,7 @@ def read_frame(source: BinaryIO, height: int, width: int) -> tuple[NDArray[np.ui
 
 
 def refuse_idle(wanted: Prediction) -> None:
-    """Raise ConfigError for options that mean nothing for a stream."""
+    """Raise ConfigError for options that mean nothing for a stream, or for an exported network."""
     plain = type(wanted)(
         run="",
         from_stdin="raw",
@@ -89,6 +92,8 @@ def refuse_idle(wanted: Prediction) -> None:
         for name, option in OF_FILES.items()
         if getattr(wanted, name) != getattr(plain, name)
     ]
+    if is_exported(wanted.run) and wanted.checkpoint != plain.checkpoint:
+        problems.append(f"--checkpoint: has no effect on {Path(wanted.run).name}, which is not a run")
     if problems:
         raise ConfigError(problems)
 

@@ -168,18 +168,36 @@ def load_model(
 
     `classes` are those it has to know; none: whatever it knows. `use` is that of `validated_weights`.
     """
-    content = load_checkpoint(path)
+    content, sha256 = _read(path)
     if not {"model", "model_config", "classes", "epoch"} <= content.keys():
         raise CheckpointError(f"{path}: contains no segmentation network")
     known = [str(name) for name in content["classes"]]
     section = section or _section_of(path, content["model_config"])
     check_fits(path, content, section, list(classes) or known)
-    sha256 = sha256_of(path)
     model = build_model(section, len(known))
     model.load_state_dict(validated_weights(content, use))
     if "ema" in content and use == "raw":
         sha256 = hashlib.sha256(f"{sha256} raw".encode()).hexdigest()
     return LoadedModel(model, section, tuple(known), int(content["epoch"]), sha256)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], str]:
+    """A checkpoint and the SHA-256 of the very file that it was read from: a training that is under way may
+    put another in its place at any time. Raises CheckpointError."""
+    while True:
+        seen = _version(path)
+        content, sha256 = load_checkpoint(path), sha256_of(path)
+        if _version(path) == seen:
+            return content, sha256
+
+
+def _version(path: Path) -> tuple[int, int, int] | None:
+    """What tells a file from one that takes its place; None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _section_of(path: Path, table: Mapping[str, Any]) -> ModelSection:

@@ -27,6 +27,7 @@ from engine.inference.network import Network
 from engine.inference.progress import readers
 from engine.learning.class_maps import class_map
 from engine.run.events import Progress
+from engine.run.journal import read_all
 from engine.run.scoring_events import Predicting
 from engine.training.begin import describe_model
 from engine.video.reading import Frame, Video
@@ -45,7 +46,8 @@ class Read:
 
 def predict_video(job: Job, about: PredictConfig, network: Network) -> None:
     """Write the video. Raises StopRequested, VideoError, PredictionError, and DataError for a video that is
-    damaged."""
+    damaged, and where another is there already and may not be replaced."""
+    refuse_existing(job, about)
     prediction = VideoPrediction.of(job, about, network)
     job.record(
         Predicting(
@@ -65,6 +67,15 @@ def predict_video(job: Job, about: PredictConfig, network: Network) -> None:
     )
     describe_model(job, network.model, len(network.classes))
     prediction.make(job, about, network)
+
+
+def refuse_existing(job: Job, about: PredictConfig) -> None:
+    """Raise DataError where the output was made by somebody else since the run was requested. What is there
+    after an attempt of this run was made by it."""
+    out = Path(job.run.path, about.out).resolve()
+    has_begun = any(isinstance(event, Predicting) for event in read_all(job.run.journal))
+    if out.exists() and not (about.overwrite or has_begun):
+        raise DataError(f"{out}: already exists; use another --out or add --overwrite")
 
 
 @dataclass(frozen=True)

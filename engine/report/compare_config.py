@@ -148,6 +148,15 @@ def pretraining_epochs(row: RunRow) -> int:
     return int(pretraining.get("epochs", 0)) if isinstance(pretraining, Mapping) else 0
 
 
+def other_weights(trained: RunRow, scored: RunRow) -> str:
+    """Which weights of a checkpoint with an average an evaluation scored, in words; "" for those that the
+    training validated."""
+    own, its = (row.config.get("ema", {}) for row in (trained, scored))
+    if not own.get("decay") or own.get("use") == its.get("use"):
+        return ""
+    return "raw weights" if its.get("use") == "raw" else "average of the weights"
+
+
 def is_external(split: str, trained: RunRow, scored: RunRow) -> bool:
     """Whether the images of an evaluation took part neither in the training nor in choosing its best epoch.
 

@@ -30,12 +30,14 @@ from engine.store import (
 class Evaluation:
     """The scores of a run's checkpoint. `external`: on images that took part neither in its training nor in
     choosing its best epoch. `input_size` is what the network saw images at, HEIGHTxWIDTH, and `data` the
-    folder's name and the split of the data set, where these are not the training's."""
+    folder's name and the split of the data set, where these are not the training's; so are `weights`, where
+    a checkpoint has an average besides."""
 
     scores: EvaluationRow
     external: bool
     input_size: str = ""
     data: str = ""
+    weights: str = ""
 
     @property
     def kind(self) -> str:
@@ -53,6 +55,7 @@ class Evaluation:
         words += [f"data {self.data}"] if self.data else []
         words += [windows_told(scores)] if scores.window_size else []
         words += [file] if (file := PurePath(scores.checkpoint).name) not in ("", "best.pt") else []
+        words += [self.weights] if self.weights else []
         return ", ".join(words)
 
 

@@ -16,6 +16,7 @@ from engine.data.frozen_classes import BUILT_IN, freeze_classes
 from engine.host.input_files import InputFileError, refuse_irregular
 from engine.metrics.image_confusions import ImageConfusions, load_image_confusions
 from engine.plugins import usable_config
+from engine.report.compare_config import other_weights
 from engine.requests.configs import check_hardware
 from engine.requests.refusals import Refused
 from engine.requests.source_paths import BEST
@@ -172,7 +173,7 @@ def refuse_strange_classes(row: RunRow, found: ClassSet) -> None:
 
 def find_baseline(store: Store, prefix: str, wanted: RunConfig) -> EvaluationRow:
     """The evaluation to compare with one of the config `wanted`: the run itself, or the newest made of its
-    best checkpoint, for which a run stands.
+    best checkpoint, with the weights that the training validated, for which a run stands.
 
     Raises Refused when there is none of the same images, size and way to it.
     """
@@ -181,7 +182,8 @@ def find_baseline(store: Store, prefix: str, wanted: RunConfig) -> EvaluationRow
         found = store.results.evaluations(row.id)
     else:
         made = store.results.evaluations_of(row.id)
-        found = [each for each in made if PurePath(each.checkpoint).name in ("", BEST)]
+        of_best = [each for each in made if PurePath(each.checkpoint).name in ("", BEST)]
+        found = [each for each in of_best if not other_weights(row, store.run(each.run_id))]
     about = wanted.evaluate
     assert about is not None
     label_resize = about.label_resize if about.at == "original" else ""

@@ -94,7 +94,7 @@ class Video:
         """
         av = pyav(self.path)
         step = max(1, round(1 / (self.rate * self.time_base)))
-        done, last = 0, -step
+        done, last, length = 0, -step, 0
         begun: int | None = None
         try:
             with av.open(str(self.path)) as container:
@@ -107,14 +107,15 @@ class Video:
                     pts = frame.pts if frame.pts is not None else last + step
                     pts = pts if done == 0 or pts > last else last + step
                     begun = pts if begun is None else begun
-                    last, done = pts, done + 1
+                    last, length, done = pts, int(frame.duration or 0), done + 1
                     if done > skip:
                         pixels = frame.to_ndarray(format="rgb24", width=self.width, height=self.height)
-                        yield Frame(done - 1, pts, int(frame.duration or 0), pixels)
+                        yield Frame(done - 1, pts, length, pixels)
         except av.FFmpegError as error:
             self.fault = self._told(done, f"the rest is damaged: {error.strerror}")
             return
-        shown_for = (last - (begun or 0)) * self.time_base
+        # The last frame of a recording of a still screen, or of slides, may be shown for seconds.
+        shown_for = (last + length - (begun or 0)) * self.time_base
         if self._duration is not None and shown_for < self._duration - max(Fraction(1, 2), 3 / self.rate):
             self.fault = self._told(done, f"it ends before the {float(self._duration):.1f} s of its header")
 

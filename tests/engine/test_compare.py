@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 
 from engine.classes import CITYSCAPES
+from engine.cli.compare import compared_run
 from engine.cli.export import provenance
 from engine.config.export import ExportConfig
 from engine.config.keys import with_values
 from engine.config.recipes import get_recipe
+from engine.config.run_config import RunConfig
 from engine.report import compare_config
 from engine.report.compare import (
     MOST_RUNS,
@@ -29,6 +31,7 @@ from engine.report.compare_config import is_external
 from engine.report.measures import Evaluation, Value
 from engine.report.model_card import model_card
 from engine.report.published import PUBLISHED_RESULTS, TABLES, literature_results, published_results
+from engine.requests.derive import find_baseline
 from engine.store import Store
 from tests.engine.made_up_runs import (
     CLASSES,
@@ -207,6 +210,18 @@ def test_what_evaluate_made_of_runs_is_compared_kind_by_kind(make: Make, store: 
     values = named(compare([both]), "A").values
     assert values[name].mean == 0.25
     assert values[f"{name}, last.pt"].mean == 0.125
+    # Nor is what scored the raw weights that lie beside the average.
+    keys = {"data.root": "/data", "ema.decay": 0.9}
+    trained = add_run(store, "dddddddd", with_values(RunConfig(), keys))
+    for run_id, use, dice in (("eeeeeee3", "average", 0.75), ("eeeeeee4", "raw", 0.5)):
+        config = with_values(evaluation_config(trained), {**keys, "ema.use": use})
+        add_run(store, run_id, config)
+        ingest(store, run_id, evaluation_journal(trained, {"a": dice, "b": dice}).events)
+    values = compare([compared_run(store, trained)]).entries[0].values
+    of_val = "dice: val at original, 20 images"
+    assert (values[of_val].mean, values[f"{of_val}, raw weights"].mean) == (0.75, 0.5)
+    wanted = with_values(evaluation_config("bbbbbbbb"), {"data.root": "/data"})
+    assert find_baseline(store, trained, wanted).run_id == "eeeeeee3"
     # An evaluation itself is compared by its own scores.
     (alone,) = store.results.evaluations("eeeeeee2")
     itself = ComparedRun(store.run("eeeeeee2"), [], [Evaluation(alone, external=False)])
@@ -490,3 +505,9 @@ def test_a_model_card_names_the_licences_of_weights_and_data(
     else:
         assert "weights mine.safetensors; their licence applies as well" in card
     assert "somebody" not in card
+
+
+def test_an_export_tells_the_dice_of_the_best_epoch_of_that_epoch_alone(make: Make) -> None:
+    run, config = make("aaaaaaaa", 0.5), get_recipe("quick")
+    names = ("best.pt", "last.pt", "epoch_0001.pt")
+    assert [provenance(run, config, name)["val_dice"] for name in names] == [0.5, None, None]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+import shutil
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,7 +34,7 @@ from engine.inference.export.formats import quiet
 from engine.inference.export.network import ExportedNetwork, PoolingByMatrices
 from engine.inference.export.quantize import calibration_images
 from engine.inference.network import PredictionError, load_model
-from engine.learning.checkpoint import save_checkpoint
+from engine.learning.checkpoint import load_checkpoint, save_checkpoint
 from engine.learning.class_maps import class_map, logit_bands
 from engine.loading import NetworkOfRun, opened
 from engine.models.builtin import MODELS
@@ -191,6 +193,24 @@ def test_sizes_that_a_file_cannot_see_are_refused_before_it_is_run() -> None:
             file_settings(model, TimingConfig(sizes=((32, 48), size)))
     assert model.at((24, 32), WindowGrid()).size == (24, 32)
     assert len(file_settings(model, TimingConfig(sizes=((24, 32),), protocols=("engine",)))) == 1
+
+
+def test_a_network_is_told_by_the_file_that_it_was_read_from(
+    unet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, newer = tmp_path / "last.pt", tmp_path / "newer.pt"
+    shutil.copy(unet / "checkpoints" / "best.pt", path)
+    save_checkpoint(newer, {**load_checkpoint(path), "epoch": 2})
+
+    def replaced_meanwhile(of: Path) -> dict[str, Any]:
+        content = load_checkpoint(of)
+        if newer.exists():
+            newer.replace(of)  # as a training does that is under way
+        return content
+
+    monkeypatch.setattr("engine.inference.network.load_checkpoint", replaced_meanwhile)
+    loaded = load_model(path, None, ())
+    assert (loaded.epoch, loaded.sha256) == (2, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
 def test_an_exported_network_that_gives_nan_is_no_class_map() -> None:

@@ -11,11 +11,17 @@ import numpy as np
 import pytest
 
 from engine.cli.predict import refuse_for_video
+from engine.config.task_sections import PredictConfig
+from engine.data.catalog import DataError
+from engine.inference.video import predict_video, refuse_existing
 from engine.requests.predict_video import find_video
 from engine.requests.refusals import Refused
+from engine.run.directory import RunDir
+from engine.run.scoring_events import Predicting
 from engine.video.reading import Frame, Video, VideoError
 from engine.video.views import Painter
 from engine.video.writing import VideoParts
+from tests.engine.made_up_runs import MadeUpJournal
 from tests.videos import make_video, seconds_of
 
 UNEVEN = (0, 40, 80, 150, 160, 333, 1000)
@@ -95,6 +101,13 @@ def test_a_truncated_video_gives_its_frames_and_says_how_many(tmp_path: Path) ->
     assert video.fault.startswith(f"{path}: {len(frames)} frames could be read; ")
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_last_frame_that_is_shown_for_seconds_is_no_damage(tmp_path: Path, suffix: str) -> None:
+    slides = Video.open(make_video(tmp_path / f"slides{suffix}", [0, 1000, 2000, 2040], last=8000))
+    assert [frame.index for frame in slides.read()] == [0, 1, 2, 3]
+    assert (slides.fault, float(slides.end)) == ("", pytest.approx(10.04))
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [
@@ -153,6 +166,39 @@ def test_time_bases_need_not_be_those_of_the_container(tmp_path: Path) -> None:
     exact = [Fraction(frame.pts) * video.time_base for frame in video.read()]
     written = Video.open(tmp_path / "out.mp4")
     assert [Fraction(frame.pts) * written.time_base for frame in written.read()] == exact
+
+
+def test_what_somebody_else_wrote_since_a_run_was_queued_stays(tmp_path: Path) -> None:
+    run, out = RunDir(tmp_path / "aaaaaaaa"), tmp_path / "out.mp4"
+    run.path.mkdir()
+    about = PredictConfig(source="r", checkpoint="c", images=("clip.mp4",), out=str(out), video=True)
+    job: Any = SimpleNamespace(run=run)
+    network: Any = None
+    journal = MadeUpJournal()
+    journal.begin()
+    journal.write(run.journal)
+    refuse_existing(job, about)
+    out.write_bytes(b"theirs")
+    with pytest.raises(DataError, match=r"out\.mp4: already exists; use another --out or add --overwrite$"):
+        predict_video(job, about, network)
+    refuse_existing(job, about.model_copy(update={"overwrite": True}))
+    journal.add(
+        Predicting(
+            source="r",
+            checkpoint="c",
+            sha256="1",
+            epoch=1,
+            images=1,
+            done=0,
+            out=str(out),
+            label_resize="nearest",
+            tta="none",
+            classes=["road"],
+            colors=["#000000"],
+        )
+    )
+    journal.write(run.journal)
+    refuse_existing(job, about)  # an attempt of its own has made it
 
 
 def test_keys_of_a_crf_are_refused_for_a_video() -> None:
