@@ -16,11 +16,13 @@ from engine.tasks import learns_classes
 SEED = "seed"
 NONE = format_value(None)
 
-SCORED_ON = (
-    *("data.root", "data.classes", "data.size", "data.split"),
-    *("data.val_fraction", "data.val_folders", "data.split_seed", "data.split_rule"),
-)
-"""Keys that decide which pixels a run is scored on."""
+_HELD_OUT = ("data.split", "data.val_fraction", "data.val_folders", "data.split_seed", "data.split_rule")
+"""Keys that decide which images of the training folder are held out."""
+
+SCORED_ON = ("data.root", "data.classes", "data.size", *_HELD_OUT)
+"""Keys that decide which pixels a run that learns is scored on."""
+
+_SPLIT, _AT = "evaluate.split", "evaluate.at"
 
 _SAME_RESULT: tuple[str, ...] = (
     "device",
@@ -128,8 +130,8 @@ def _differ(key: str, configs: Sequence[Mapping[str, str]]) -> bool:
 
 
 def scored_otherwise(rows: Sequence[RunRow]) -> list[str]:
-    """Those of SCORED_ON in which runs differ. A run that looks at another's network counts no training
-    images; those of a run on the same folder are taken for it."""
+    """The keys in which runs differ that decide which pixels each is scored on. A run that looks at another's
+    network counts no training images; those of one on the same folder are taken for it."""
     configs = [comparable_config(row) for row in rows]
     counted = {
         row.config["data"]["root"]: config["data.root"]
@@ -139,7 +141,24 @@ def scored_otherwise(rows: Sequence[RunRow]) -> list[str]:
     for row, config in zip(rows, configs, strict=True):
         if row.train_images is None:
             config["data.root"] = counted.get(row.config["data"]["root"], config["data.root"])
-    return [key for key in SCORED_ON if _differ(key, configs)]
+    scored = list(map(_of_pixels, configs))
+    return [
+        key
+        for key in (*SCORED_ON, _SPLIT, _AT)
+        if _differ(key, [of_run for of_run in scored if key in of_run])
+    ]
+
+
+def _of_pixels(config: Mapping[str, str]) -> dict[str, str]:
+    """What of a config decides which pixels a run is scored on: of one that learns the images that it holds
+    out, at the input size; of an evaluation the split and the size that it has chosen."""
+    split, at = config.get(_SPLIT, "val"), config.get(_AT, "input")
+    decides = {key: config.get(key, "") for key in SCORED_ON} | {_SPLIT: split, _AT: at}
+    if split == "test":  # of which nothing is held out
+        decides = {key: value for key, value in decides.items() if key not in _HELD_OUT}
+    if at == "original":  # the labels' own size, whatever the network sees
+        del decides["data.size"]
+    return decides
 
 
 def pretraining_epochs(row: RunRow) -> int:

@@ -15,6 +15,7 @@ from engine.cli.export import provenance
 from engine.config.export import ExportConfig
 from engine.config.keys import with_values
 from engine.config.recipes import get_recipe
+from engine.config.run_config import RunConfig
 from engine.report import compare_config
 from engine.report.compare import (
     MOST_RUNS,
@@ -334,6 +335,28 @@ def test_an_evaluation_counts_no_training_images_and_is_on_the_data_of_its_run(m
     assert compare([run, scored]).notes == ()
     for others in ([run, more], [run, more, scored], [run, elsewhere]):
         assert compare(others).notes == ("not scored on the same pixels: data.root differs",)
+
+
+def test_an_evaluation_is_of_the_split_and_the_size_that_it_chose(make: Make, store: Store) -> None:
+    trained = make("aaaaaaaa", 0.5)
+
+    def evaluation(run_id: str, split: str, at: str, **keys: object) -> ComparedRun:
+        config = with_values(get_recipe("quick"), {"data.root": "/data/city", **keys}).model_dump(mode="json")
+        about = {"source": "aaaaaaaa", "checkpoint": "../aaaaaaaa/checkpoints/best.pt"}
+        config |= {"task": "evaluate", "evaluate": about | {"split": split, "at": at}}
+        add_run(store, run_id, RunConfig.model_validate(config))
+        ingest(store, run_id, evaluation_journal("aaaaaaaa", {"a": 0.75}, at).events)
+        (scores,) = store.results.evaluations(run_id)
+        return ComparedRun(store.run(run_id), [], [Evaluation(scores, external=split == "test")])
+
+    own = evaluation("eeeeeee1", "val", "input")
+    test = evaluation("eeeeeee2", "test", "original")
+    smaller = evaluation("eeeeeee3", "test", "original", **{"data.size": "64x96", "data.split_seed": 1})
+    assert compare([trained, own]).notes == compare([test, smaller]).notes == ()
+    pixels = "not scored on the same pixels: evaluate.split, evaluate.at differ"
+    assert compare([trained, test]).notes == compare([own, test]).notes == (pixels,)
+    # Its Dice is not that of a last epoch.
+    assert "last_dice" not in named(compare([trained, test]), "B").values
 
 
 # --- Seeds -------------------------------------------------------------------------------------
