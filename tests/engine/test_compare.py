@@ -27,6 +27,7 @@ from engine.report.compare import (
     same_but_for_the_seed,
 )
 from engine.report.compare_config import is_external
+from engine.report.compare_latex import comparison_latex
 from engine.report.measures import Evaluation, Value
 from engine.report.model_card import model_card
 from engine.report.published import PUBLISHED_RESULTS, TABLES, literature_results, published_results
@@ -357,6 +358,10 @@ def test_an_evaluation_is_of_the_split_and_the_size_that_it_chose(make: Make, st
     assert compare([trained, test]).notes == compare([own, test]).notes == (pixels,)
     # Its Dice is not that of a last epoch.
     assert "last_dice" not in named(compare([trained, test]), "B").values
+    told = comparison_latex(compare([own, test]))
+    assert "Dice, external at original, 20 images" in told
+    assert "& 0.7500 &" in told
+    assert "Last Dice" not in told
 
 
 # --- Seeds -------------------------------------------------------------------------------------
