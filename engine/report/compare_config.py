@@ -34,9 +34,10 @@ _SAME_RESULT: tuple[str, ...] = (
     "data.cache",
 )
 _SAME_RESULT += ("data.workers", "data.skip_bad", "validation.batch_size", "seed")
+_SAME_RESULT += ("executor", "slurm.", "report.")
 """Keys, and beginnings of keys, that make a run no other experiment than its recipe is, but for PARTS."""
 
-PARTS = ("devices", "runtime.micro_batch")
+PARTS = ("devices", "slurm.nodes", "runtime.micro_batch")
 """Keys that divide a batch: batch norm, and losses that are not means over pixels, see a part of it."""
 
 
@@ -46,6 +47,8 @@ def keeps_result(key: str) -> bool:
 
 
 _NAMES = ("recipe", "executor")
+_NAMES_BELOW = ("slurm.", "report.")
+"""Sections that say who starts a run and who is told of it, as in `engine.store.variant`."""
 _PATHS = ("data.root", "data.classes")
 
 
@@ -88,7 +91,7 @@ def _comparable(row: RunRow, known: Mapping[str, Any] | None) -> dict[str, str]:
     flat = {
         key: value
         for key, value in flat_config(row.stored_config, known).items()
-        if key not in _NAMES and not key.startswith("slurm.")
+        if key not in _NAMES and not key.startswith(_NAMES_BELOW)
     }
     for key in _PATHS:
         flat[key] = PurePath(flat.get(key, "")).name

@@ -400,6 +400,12 @@ def test_seeds_are_told_when_the_folded_entries_do_not_have_the_same(make: Make)
     assert keys_of(compare(runs[:2])) == {"seed": ("0", "1")}
 
 
+def test_runs_that_others_start_or_follow_fold_too(make: Make) -> None:
+    elsewhere = {"seed": 1, "executor": "slurm", "slurm.partition": "gpu", "report.tensorboard": True}
+    (entry,) = compare([make("aaaaaaaa"), make("bbbbbbbb", keys=elsewhere)], fold_seeds=True).entries
+    assert entry.seeds == 2
+
+
 def test_a_seed_without_scores_is_not_counted(make: Make) -> None:
     runs = [make("aaaaaaaa", 0.4, {"seed": 0}), make("bbbbbbbb", None, {"seed": 1})]
     (entry,) = compare(runs, fold_seeds=True).entries
