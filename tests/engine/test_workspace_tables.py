@@ -18,6 +18,8 @@ from engine.workspace import Workspace as Folders
 from tests.engine.conftest import Command, import_made_up_run
 from tests.engine.made_up_runs import (
     MadeUpJournal,
+    detection_config,
+    detection_journal,
     evaluation_config,
     evaluation_journal,
     finished_journal,
@@ -104,3 +106,16 @@ def test_nobody_waits_for_a_preempted_run_that_nobody_queues_again(workspace: Fo
         store.lifecycle.set_status(TRAINED, "stopped", "preempted")
     with pytest.raises(TimeoutError, match="train000 is stopped after 0 s; it goes on"):
         run.wait(timeout=0)
+
+
+def test_a_notebook_is_told_what_a_run_is_for(scored: Workspace, workspace: Folders) -> None:
+    import_made_up_run(workspace, "detected", detection_journal(), config=detection_config(TRAINED))
+    import_made_up_run(workspace, "waiting0")
+    shown = {name: scored.run(name)._repr_html_() for name in (TRAINED, EVALUATED, "detected", "waiting0")}
+    told = {name: html.partition("&middot; ")[2].partition("</p>")[0] for name, html in shown.items()}
+    assert told == {
+        TRAINED: "best Dice 0.6000 @ 2, mIoU 0.4286, epoch 3/60",
+        EVALUATED: "mean Dice 0.2500, mIoU 0.1429",
+        "detected": "AUROC 0.8000 energy",
+        "waiting0": "no result yet, epoch 0/60",
+    }
