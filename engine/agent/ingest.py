@@ -63,6 +63,13 @@ def is_over(run: RunDir) -> bool | None:
     return not alive and not (is_held(run) and find_worker(run) is not None)
 
 
+def is_settled(row: RunRow) -> bool:
+    """Whether nothing more comes of a run by itself; who looks after a preempted one is to queue it again."""
+    owner = owner_of(row)
+    to_be_queued = row.cause == "preempted" and owner is not None and is_alive(owner) is True
+    return row.ended and not to_be_queued
+
+
 def has_living_worker(run: RunDir) -> bool:
     """Whether a worker is at the run on this machine or coming up; an earlier one's child does not count."""
     process = run.read_proc()

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from engine.report.runs import best_score, done, mean_iou, status_cell
+from engine.report.runs import best_score, done, mean_iou, outcome, status_cell, worded
 from engine.report.tables import age, score
 from engine.store import EpochRow, RunRow
+from engine.tasks import TASKS
 from engine.visible import visible
 
 WIDTH, HEIGHT = 160, 32
@@ -31,8 +32,12 @@ def runs_html(root: Path, rows: Sequence[RunRow]) -> str:
 def run_html(row: RunRow, curve: Sequence[EpochRow]) -> str:
     """A run in one line, with the curve of its validation Dice."""
     name, status = _text(row.name or row.id), _text(status_cell(row)[0])
-    found = _text(f"Dice {best_score(row)}, mIoU {score(mean_iou(row))}, epoch {done(row)}")
-    return f"<p><b>{name}</b> <code>{_text(row.id)}</code> {status} &middot; {found}</p>{_curve(curve)}"
+    found = outcome(row)
+    told = [worded(found) if found is not None else "no result yet"]
+    told += [f"mIoU {score(mean_iou(row))}"] if mean_iou(row) is not None else []
+    far = f"epoch {done(row)}" if TASKS[row.task].learns else done(row)
+    about = _text(", ".join([*told, far] if far != "-" else told))
+    return f"<p><b>{name}</b> <code>{_text(row.id)}</code> {status} &middot; {about}</p>{_curve(curve)}"
 
 
 def _cells(row: RunRow, now: float) -> tuple[str, ...]:

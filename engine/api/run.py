@@ -102,17 +102,18 @@ class Run:
         return load(self.id, self.workspace.folders.root, checkpoint, device, Seen(size, window, stride))
 
     def wait(self, timeout: float | None = None) -> RunRow:
-        """Wait until the run has ended; returns how. A run that is paused, or waits for a device that never
-        comes, never ends: `timeout` is the most seconds to wait, after which TimeoutError is raised and the
-        run goes on. Ctrl-C ends the waiting, not the run."""
-        from engine.agent.ingest import refresh  # takes longer than reading the run
+        """Wait until the run has ended; returns how. A preempted one has not while somebody is there who
+        queues it again. A run that is paused, or waits for a device that never comes, never ends: `timeout`
+        is the most seconds to wait, after which TimeoutError is raised and the run goes on. Ctrl-C ends the
+        waiting, not the run."""
+        from engine.agent.ingest import is_settled, refresh  # takes longer than reading the run
 
         deadline = None if timeout is None else time.monotonic() + timeout
         folder = self.workspace.folders.run_dir(self.id)
         with self.workspace.open() as store:
             while True:
                 row = store.run(self.id)
-                if row.ended and row.cause != "preempted":  # a preempted run is queued again at once
+                if is_settled(row):
                     return row
                 if deadline is not None and time.monotonic() >= deadline:
                     raise TimeoutError(f"{self.id} is {row.status} after {timeout:g} s; it goes on")

@@ -16,7 +16,7 @@ from engine.report.compare import Comparison, compare
 from engine.report.compare_config import is_external, other_weights
 from engine.report.compare_formats import comparison_text
 from engine.report.compare_latex import comparison_latex
-from engine.report.compare_ood import OodResults, what_was_out
+from engine.report.compare_ood import OodResults, what_was_out, where_it_was
 from engine.report.compare_page import comparison_markdown
 from engine.report.compare_records import comparison_csv, comparison_record
 from engine.report.measures import ComparedRun, Evaluation
@@ -94,7 +94,11 @@ def ood_of(store: Store, run_id: str) -> list[OodResults]:
     """What the run, or those that looked at its network, found out-of-distribution; in order of time."""
     rows = store.results.ood_results(run_id)
     by_run = [list(part) for _, part in groupby(rows, key=lambda row: row.run_id)]
-    return [OodResults(what_was_out(store.run(part[0].run_id).config), part) for part in by_run]
+    configs = [store.run(part[0].run_id).config for part in by_run]
+    return [
+        OodResults(what_was_out(config), part, where_it_was(config))
+        for config, part in zip(configs, by_run, strict=True)
+    ]
 
 
 def _evaluation(store: Store, scores: EvaluationRow) -> Evaluation:

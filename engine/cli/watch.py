@@ -9,15 +9,13 @@ import sys
 import time
 from codecs import getincrementaldecoder
 
-from engine.agent.ingest import owner_of, refresh
+from engine.agent.ingest import is_settled, refresh
 from engine.cli.console import notices
 from engine.cli.reading import open_existing
 from engine.cli.run import EXIT_BY_STATUS, choose_display
-from engine.host.processes import is_alive
 from engine.run.directory import RunDirError
 from engine.run.freed import when_freed
 from engine.run.journal import read_events
-from engine.store import RunRow
 from engine.store.agent_rows import reasons_of
 from engine.typed import typed
 from engine.workspace import Workspace
@@ -43,7 +41,7 @@ def watch(workspace: Workspace, prefix: str, as_json: bool) -> int:
         try:
             with display:
                 while True:
-                    ended = is_over(store.run(run.id))  # looked up first: all its events are there by now
+                    ended = is_settled(store.run(run.id))  # looked up first: all its events are there by now
                     events, offset = read_events(run.journal, offset)
                     display.show(events)
                     if ended and not events:
@@ -62,13 +60,6 @@ def watch(workspace: Workspace, prefix: str, as_json: bool) -> int:
         return EXIT_BY_STATUS.get(row.status, 1)
 
 
-def is_over(row: RunRow) -> bool:
-    """Whether nothing more comes of a run by itself; who looks after a preempted one is to queue it again."""
-    owner = owner_of(row)
-    to_be_queued = row.cause == "preempted" and owner is not None and is_alive(owner) is True
-    return row.ended and not to_be_queued
-
-
 def logs(workspace: Workspace, prefix: str, follow: bool, lines: int) -> int:
     """Print what the worker printed, the last `lines` of it (0: all), and with `follow` what comes until the
     run ends."""
@@ -84,7 +75,7 @@ def logs(workspace: Workspace, prefix: str, follow: bool, lines: int) -> int:
         decoder = getincrementaldecoder("utf-8")("replace")  # a look may end within a character
         try:
             while True:
-                ended = is_over(store.run(run.id))
+                ended = is_settled(store.run(run.id))
                 if run.log.exists():
                     with open(run.log, "rb") as log:
                         log.seek(offset)

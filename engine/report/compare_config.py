@@ -16,11 +16,13 @@ from engine.tasks import learns_classes
 SEED = "seed"
 NONE = format_value(None)
 
-SCORED_ON = (
-    *("data.root", "data.classes", "data.size", "data.split"),
-    *("data.val_fraction", "data.val_folders", "data.split_seed", "data.split_rule"),
-)
-"""Keys that decide which pixels a run is scored on."""
+_HELD_OUT = ("data.split", "data.val_fraction", "data.val_folders", "data.split_seed", "data.split_rule")
+"""Keys that decide which images of the training folder are held out."""
+
+SCORED_ON = ("data.root", "data.classes", "data.size", *_HELD_OUT)
+"""Keys that decide which pixels a run that learns is scored on."""
+
+_SPLIT, _AT = "evaluate.split", "evaluate.at"
 
 _SAME_RESULT: tuple[str, ...] = (
     "device",
@@ -32,9 +34,10 @@ _SAME_RESULT: tuple[str, ...] = (
     "data.cache",
 )
 _SAME_RESULT += ("data.workers", "data.skip_bad", "validation.batch_size", "seed")
+_SAME_RESULT += ("executor", "slurm.", "report.")
 """Keys, and beginnings of keys, that make a run no other experiment than its recipe is, but for PARTS."""
 
-PARTS = ("devices", "runtime.micro_batch")
+PARTS = ("devices", "slurm.nodes", "runtime.micro_batch")
 """Keys that divide a batch: batch norm, and losses that are not means over pixels, see a part of it."""
 
 
@@ -44,6 +47,8 @@ def keeps_result(key: str) -> bool:
 
 
 _NAMES = ("recipe", "executor")
+_NAMES_BELOW = ("slurm.", "report.")
+"""Sections that say who starts a run and who is told of it, as in `engine.store.variant`."""
 _PATHS = ("data.root", "data.classes")
 
 
@@ -86,7 +91,7 @@ def _comparable(row: RunRow, known: Mapping[str, Any] | None) -> dict[str, str]:
     flat = {
         key: value
         for key, value in flat_config(row.stored_config, known).items()
-        if key not in _NAMES and not key.startswith("slurm.")
+        if key not in _NAMES and not key.startswith(_NAMES_BELOW)
     }
     for key in _PATHS:
         flat[key] = PurePath(flat.get(key, "")).name
@@ -128,8 +133,8 @@ def _differ(key: str, configs: Sequence[Mapping[str, str]]) -> bool:
 
 
 def scored_otherwise(rows: Sequence[RunRow]) -> list[str]:
-    """Those of SCORED_ON in which runs differ. A run that looks at another's network counts no training
-    images; those of a run on the same folder are taken for it."""
+    """The keys in which runs differ that decide which pixels each is scored on. A run that looks at another's
+    network counts no training images; those of one on the same folder are taken for it."""
     configs = [comparable_config(row) for row in rows]
     counted = {
         row.config["data"]["root"]: config["data.root"]
@@ -139,7 +144,24 @@ def scored_otherwise(rows: Sequence[RunRow]) -> list[str]:
     for row, config in zip(rows, configs, strict=True):
         if row.train_images is None:
             config["data.root"] = counted.get(row.config["data"]["root"], config["data.root"])
-    return [key for key in SCORED_ON if _differ(key, configs)]
+    scored = list(map(_of_pixels, configs))
+    return [
+        key
+        for key in (*SCORED_ON, _SPLIT, _AT)
+        if _differ(key, [of_run for of_run in scored if key in of_run])
+    ]
+
+
+def _of_pixels(config: Mapping[str, str]) -> dict[str, str]:
+    """What of a config decides which pixels a run is scored on: of one that learns the images that it holds
+    out, at the input size; of an evaluation the split and the size that it has chosen."""
+    split, at = config.get(_SPLIT, "val"), config.get(_AT, "input")
+    decides = {key: config.get(key, "") for key in SCORED_ON} | {_SPLIT: split, _AT: at}
+    if split == "test":  # of which nothing is held out
+        decides = {key: value for key, value in decides.items() if key not in _HELD_OUT}
+    if at == "original":  # the labels' own size, whatever the network sees
+        del decides["data.size"]
+    return decides
 
 
 def pretraining_epochs(row: RunRow) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from engine.report.compare import Comparison
+from engine.report.compare import Comparison, Entry
 from engine.report.compare_formats import CLASS_DICE, number, or_dash, published_score
 from engine.report.measures import Metric, Value
 from engine.report.published import TABLES, LiteratureResult, PublishedResult
@@ -18,7 +18,7 @@ def comparison_latex(comparison: Comparison) -> str:
     """Two tables for a paper that loads booktabs: the scores, the best of each bold, with the published rows
     marked by a dagger below a rule; and Dice by class."""
     entries, published = comparison.entries, comparison.published
-    metrics = [metric for metric in comparison.metrics if metric.name in _COLUMNS]
+    metrics = _metrics(comparison)
     best = [_best(metric, [entry.values.get(metric.name) for entry in entries]) for metric in metrics]
     titles = [*(_sentence_case(metric.title) for metric in metrics), *(["Test Dice"] if published else [])]
     rows = [
@@ -47,6 +47,22 @@ def comparison_latex(comparison: Comparison) -> str:
         ]
         lines += ["", *_tabular(["Class", *(entry.title for entry in entries)], scores)]
     return "\n".join([*lines, *(f"% Note: {one_line(note)}" for note in comparison.notes)]) + "\n"
+
+
+def _metrics(comparison: Comparison) -> list[Metric]:
+    """The columns: the usual ones and, where an entry has no score among these, as it is an evaluation or
+    learns no classes, all scores that it has."""
+
+    def has(entry: Entry, metric: Metric) -> bool:
+        return metric.kind in ("score", "loss") and metric.name in entry.values
+
+    usual = [metric for metric in comparison.metrics if metric.name in _COLUMNS]
+    bare = [entry for entry in comparison.entries if not any(has(entry, metric) for metric in usual)]
+    return [
+        metric
+        for metric in comparison.metrics
+        if metric in usual or any(has(entry, metric) for entry in bare)
+    ]
 
 
 def _tabular(header: Sequence[str], *blocks: Sequence[str]) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 from rich.text import Text
 
 from engine.report.detection import corruptions_of, kept, mean_of, mean_title, measure, share
+from engine.report.folders import by_path
 from engine.report.page import Cell, Table, table
 from engine.report.paired import by_seed
 from engine.report.tables import Column, score, text_table, told_counts, windows_told
@@ -20,10 +21,12 @@ OOD_TITLE = "out-of-distribution detection"
 
 @dataclass(frozen=True, slots=True)
 class OodResults:
-    """What one run of the task `ood` measured; `data` says of what."""
+    """What one run of the task `ood` measured; `data` says of what, `folder` is that of the images that had
+    it."""
 
     data: str
     rows: Sequence[OodRow]
+    folder: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,22 +65,43 @@ def what_was_out(config: dict[str, Any]) -> str:
     return told if window == "none" else f"{told}, windows {window}"
 
 
+def where_it_was(config: dict[str, Any]) -> str:
+    """The folder of the images that had what `what_was_out` tells."""
+    about = config.get("ood") or {}
+    return str(about.get("out_root") or about.get("in_root") or "")
+
+
 def newest_of_each(found: Iterable[OodResults]) -> list[OodResults]:
     """The last results on each data set, of results in the order of time."""
-    return list({results.data: results for results in found}.values())
+    return list({(results.data, results.folder): results for results in found}.values())
+
+
+def told_apart(found: Iterable[OodResults]) -> dict[tuple[str, str], str]:
+    """What to call the data of results, by `data` and `folder`: where folders in different places are called
+    alike, each by as much of its path as it takes."""
+    folders: dict[str, set[str]] = {}
+    for results in found:
+        folders.setdefault(results.data, set()).add(results.folder)
+    return {
+        (data, folder): called
+        for data, alike in folders.items()
+        for folder, called in (by_path(data, alike) if len(alike) > 1 else dict.fromkeys(alike, data)).items()
+    }
 
 
 def ood_lines(
     entries: Sequence[tuple[str, Sequence[tuple[int, Sequence[OodResults]]]]],
 ) -> tuple[OodLine, ...]:
     """The lines of entries, each a letter and the results of each of its runs beside the run's seed: by data,
-    level and score, so that what is to be compared stands together."""
+    level and score, so that what is to be compared stands together. Data of one name in different folders is
+    told apart."""
     found: dict[tuple[str, str, str], dict[str, list[tuple[int, OodRow]]]] = {}
+    called = told_apart(results for _, runs in entries for _, run in runs for results in run)
     seeds = {letter: len({seed for seed, _ in runs}) for letter, runs in entries}
     for letter, runs in entries:
         for seed, results in ((seed, results) for seed, run in runs for results in newest_of_each(run)):
             for row in results.rows:
-                key = (results.data, row.level, row.score)
+                key = (called[results.data, results.folder], row.level, row.score)
                 found.setdefault(key, {}).setdefault(letter, []).append((seed, row))
     order = {key: place for place, key in enumerate(found)}
     by_data = sorted(found, key=lambda key: (key[0], key[1] != "pixel", order[key]))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 
 from rich.text import Text
 
+from engine.report.folders import by_path
 from engine.report.measures import Metric, Value, of_seeds
 from engine.report.page import Cell as PageCell
 from engine.report.page import Table, table
@@ -33,7 +34,7 @@ def told_apart(runs: Sequence[Sequence[EnvironmentRow]]) -> list[list[Environmen
     for row, name in (each for rows in named for each in rows):
         if row.kind == "data":
             places.setdefault(name, set()).add(row.root)
-    told = {name: _paths(name, roots) for name, roots in places.items() if len(roots) > 1}
+    told = {name: by_path(name, roots) for name, roots in places.items() if len(roots) > 1}
     return [
         [
             replace(row, environment=told[name][row.root]) if row.kind == "data" and name in told else row
@@ -50,17 +51,6 @@ def _own_name(row: EnvironmentRow, beside: Sequence[EnvironmentRow]) -> str:
     twice = sum(other.kind == "data" and other.root == row.root for other in beside) > 1
     taken = any(other.kind != "data" and other.environment == folder for other in beside)
     return folder if is_numbered and not (twice or taken) else row.environment
-
-
-def _paths(name: str, roots: Collection[str]) -> Mapping[str, str]:
-    """What to call folders that share a name, by their paths."""
-    parts = {root: PurePath(root).parts for root in roots}
-    ends: dict[str, str] = {}
-    for count in range(1, max(map(len, parts.values())) + 1):
-        ends = {root: str(PurePath(*of[-count:])) for root, of in parts.items()}
-        if len(set(ends.values())) == len(ends):
-            break
-    return {root: end if PurePath(end).name == name else f"{name} ({end})" for root, end in ends.items()}
 
 
 def environment_text(rows: Sequence[EnvironmentRow], width: int | None = None) -> Text:

@@ -157,7 +157,7 @@ def explain(rows: Sequence[RunRow], measure: str = "dice", unfinished: bool = Fa
         factors=tuple(sorted(_told_once(factors, settings), key=lambda f: -(f.importance or 0.0))),
         noise=noise,
         noise_sd=noise_sd,
-        constant=len(config_but_for_the_seed(kept[0], {})) - len(varied) - 1,
+        constant=len(_keys_of(groups)) - len(varied) - 1,
         notes=(*notes, *repeats, *_cautions(kept, settings, {key.key for key in varied})),
     )
 
@@ -207,6 +207,12 @@ def _folded(rows: Sequence[RunRow]) -> list[list[RunRow]]:
     for row in rows:
         groups.setdefault(config_but_for_the_seed(row, known), []).append(row)
     return list(groups.values())
+
+
+def _keys_of(groups: Sequence[Sequence[RunRow]]) -> set[str]:
+    """The keys that any run has; which there are depends on its network and its other components."""
+    known = recorded(group[0].stored_config for group in groups)
+    return {key for group in groups for key, _ in config_but_for_the_seed(group[0], known)}
 
 
 def _seeds_once(groups: Sequence[Sequence[RunRow]]) -> tuple[list[list[RunRow]], list[str]]:
@@ -315,11 +321,11 @@ def epsilon_squared(parts: Sequence[Sequence[float]]) -> float | None:
     within_freedom = len(values) - len(parts)
     if within_freedom < 1:
         return None
+    if min(values) == max(values):  # whose mean may differ from them by rounding
+        return 0.0
     middle = fmean(values)
     total = sum((value - middle) ** 2 for value in values)
     within = sum((value - fmean(part)) ** 2 for part in parts for value in part)
-    if not total:
-        return 0.0
     return max(0.0, 1 - (within / within_freedom) / (total / (len(values) - 1)))
 
 
@@ -347,10 +353,12 @@ def _noise(settings: Sequence[Setting]) -> tuple[float | None, float | None]:
     freedom = len(values) - len(settings)
     if freedom < 1:
         return None, None
+    if min(values) == max(values):
+        return 0.0, 0.0
     middle = fmean(values)
     total = sum((value - middle) ** 2 for value in values) / (len(values) - 1)
     within = sum((score - s.score.mean) ** 2 for s in settings for score in s.scores) / freedom
-    return (min(1.0, within / total) if total else 0.0), math.sqrt(within)
+    return min(1.0, within / total), math.sqrt(within)
 
 
 def _told_once(factors: Sequence[Factor], settings: Sequence[Setting]) -> list[Factor]:

@@ -132,6 +132,11 @@ def _of_row(name: str) -> Callable[[ComparedRun], float | None]:
     return lambda run: getattr(run.row, name)
 
 
+def _last_dice(run: ComparedRun) -> float | None:
+    """The Dice of a training's last epoch; what a run has that looks at a network is no epoch's."""
+    return None if run.row.source else run.row.last_dice
+
+
 def _epochs_done(run: ComparedRun) -> float | None:
     return run.row.epoch or None
 
@@ -168,7 +173,7 @@ _SCORES: tuple[Measure, ...] = (
     (Metric("best_miou", "mIoU", "higher", "score"), _of_row("best_miou")),
     (Metric("dice_image", "image Dice", "higher", "score"), _at_best("dice_image")),
     (Metric("pixel_accuracy", "pixel accuracy", "higher", "score"), _at_best("pixel_accuracy")),
-    (Metric("last_dice", "last Dice", "higher", "score"), _of_row("last_dice")),
+    (Metric("last_dice", "last Dice", "higher", "score"), _last_dice),
     (Metric("val_loss", "val loss", "lower", "loss"), _at_best("loss")),
 )
 

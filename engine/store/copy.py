@@ -1,4 +1,7 @@
-"""Moving the runs of a workspace from one database to another, with all their rows or not at all."""
+"""Moving the runs of a workspace from one database to another, with all their rows or not at all.
+
+What is to be told at ends, which no run folder knows, comes along.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,15 @@ from engine.store.dialects import NextChange
 from engine.store.errors import StoreError
 from engine.store.insert import settle_experiments
 from engine.store.lookup import hold_list
-from engine.store.schema import OF_RUNS, experiments, runs
+from engine.store.schema import OF_RUNS, experiments, notices, runs
 from engine.store.store import Store
 
 _AT_ONCE = 2000
 _SHOWN = 3
+
+_OF_NOTICES = [column.name for column in notices.columns if column.name != "id"]
+_ONE_NOTICE = ("scope", "subject", "occasion", "channel", "target")
+"""What makes two notices of a workspace the same."""
 
 Row = Sequence[Any]
 
@@ -29,9 +36,10 @@ def copy_runs(
     """Copy the runs of `source`'s workspace into `target`, where they belong to its workspace.
 
     One snapshot of the source, one transaction in the target: whoever looks there sees none of it or all.
-    With `replace` the runs that the target's workspace had are removed in the same transaction. Returns the
-    rows copied, by table; `on_progress` gets (done, total) rows. Raises StoreError when the target has one of
-    the runs already, or does not have every row in the end.
+    With `replace` the runs that the target's workspace had are removed in the same transaction. Notices that
+    the target has already stay as they are there. Returns the rows copied, by table; `on_progress` gets
+    (done, total) rows. Raises StoreError when the target has one of the runs already, or does not have every
+    row in the end.
     """
     with source.database.read() as reading, target.database.write() as writing:
         hold_list(writing)
@@ -40,7 +48,8 @@ def copy_runs(
         _refuse_known(reading, writing, source, target)
         wanted = _counts(reading, source.workspace)
         before = _counts(writing, target.workspace)
-        done, total = 0, sum(wanted.values())
+        told = _new_notices(reading, writing, source.workspace, target.workspace)
+        done, total = 0, sum(wanted.values()) + len(told)
 
         def counted(rows: Iterable[Row]) -> Iterator[Row]:
             nonlocal done
@@ -54,6 +63,7 @@ def copy_runs(
         for table in OF_RUNS:
             rows = counted(_stored(reading, table, source.workspace))
             target.database.insert(writing, table.name, table.c.keys(), rows)
+        target.database.insert(writing, notices.name, _OF_NOTICES, counted(told))
         settle_experiments(writing)
         on_progress(done, total)
         arrived = _counts(writing, target.workspace)
@@ -61,7 +71,7 @@ def copy_runs(
             raise StoreError(
                 f"{target.label}: took {arrived} rows beside {before}, not {wanted}; nothing was copied"
             )
-    return wanted
+    return wanted | {notices.name: len(told)}
 
 
 def _refuse_known(reading: sa.Connection, writing: sa.Connection, source: Store, target: Store) -> None:
@@ -139,3 +149,15 @@ def _stored(
         mine = table.c.run_id.in_(sa.select(runs.c.id).where(mine))
     chosen = sa.select(*columns).where(mine).order_by(*order)
     yield from connection.execution_options(yield_per=_AT_ONCE).execute(chosen)
+
+
+def _new_notices(
+    reading: sa.Connection, writing: sa.Connection, workspace: str, target_workspace: str
+) -> list[Row]:
+    """The notices of a workspace that the target lacks, as it is to have them; it numbers them itself."""
+    chosen = sa.select(*(notices.c[name] for name in _OF_NOTICES)).order_by(notices.c.id)
+    there = writing.execute(chosen.where(notices.c.workspace == target_workspace)).mappings()
+    known = {tuple(row[name] for name in _ONE_NOTICE) for row in there}
+    found = reading.execute(chosen.where(notices.c.workspace == workspace)).mappings()
+    new = (row for row in found if tuple(row[name] for name in _ONE_NOTICE) not in known)
+    return [tuple((dict(row) | {"workspace": target_workspace}).values()) for row in new]

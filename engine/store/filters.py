@@ -58,6 +58,9 @@ ALIASES = {
 }
 """Names people type, and the field of a run that they mean."""
 
+TAG = ("tag", "tags")
+"""What a term on one of a run's tags is called; a column has all of them, as `tags`."""
+
 BEYOND = 2**63
 """Whole numbers from here on fit into no column."""
 
@@ -127,7 +130,7 @@ def _of_term(term: Term) -> sa.ColumnElement[bool]:
     name, operator, text = term.name, term.operator, term.value
     if not operator:
         return runs.c.name.icontains(text, autoescape=True)
-    if name == "tag":
+    if name in TAG:
         return _of_tag(term)
     if note := note_on(name, text):
         warn(note)
@@ -261,7 +264,7 @@ def _kind_of(name: str, column: Element) -> str:
         return "bytes"
     if isinstance(column.type, sa.Boolean):
         return "true/false"
-    return "text" if isinstance(column.type, sa.Text) else "number"
+    return "text" if isinstance(column.type, sa.String) else "number"
 
 
 _FIELDS = {

@@ -263,11 +263,12 @@ class Store:
 
     def distinct(self, name: str, most: int = 2000) -> list[str]:
         """The texts that runs have as a tag or under a name that filters know; none where it is no text."""
-        column, kind = (tags.c.tag, "text") if name == "tag" else terms.column_of(name)
+        of_tags = name in terms.TAG
+        column, kind = (tags.c.tag, "text") if of_tags else terms.column_of(name)
         if kind != "text":
             return []
         chosen = sa.select(column).distinct().limit(most)
-        source = chosen.select_from(tags) if name == "tag" else chosen.join_from(runs, experiments)
+        source = chosen.select_from(tags) if of_tags else chosen.join_from(runs, experiments)
         with self.database.read() as connection:
             return [str(value) for value in connection.execute(source).scalars() if value]
 

@@ -28,6 +28,7 @@ from engine.report.compare import (
     same_but_for_the_seed,
 )
 from engine.report.compare_config import is_external
+from engine.report.compare_latex import comparison_latex
 from engine.report.measures import Evaluation, Value
 from engine.report.model_card import model_card
 from engine.report.published import PUBLISHED_RESULTS, TABLES, literature_results, published_results
@@ -351,6 +352,32 @@ def test_an_evaluation_counts_no_training_images_and_is_on_the_data_of_its_run(m
         assert compare(others).notes == ("not scored on the same pixels: data.root differs",)
 
 
+def test_an_evaluation_is_of_the_split_and_the_size_that_it_chose(make: Make, store: Store) -> None:
+    trained = make("aaaaaaaa", 0.5)
+
+    def evaluation(run_id: str, split: str, at: str, **keys: object) -> ComparedRun:
+        config = with_values(get_recipe("quick"), {"data.root": "/data/city", **keys}).model_dump(mode="json")
+        about = {"source": "aaaaaaaa", "checkpoint": "../aaaaaaaa/checkpoints/best.pt"}
+        config |= {"task": "evaluate", "evaluate": about | {"split": split, "at": at}}
+        add_run(store, run_id, RunConfig.model_validate(config))
+        ingest(store, run_id, evaluation_journal("aaaaaaaa", {"a": 0.75}, at).events)
+        (scores,) = store.results.evaluations(run_id)
+        return ComparedRun(store.run(run_id), [], [Evaluation(scores, external=split == "test")])
+
+    own = evaluation("eeeeeee1", "val", "input")
+    test = evaluation("eeeeeee2", "test", "original")
+    smaller = evaluation("eeeeeee3", "test", "original", **{"data.size": "64x96", "data.split_seed": 1})
+    assert compare([trained, own]).notes == compare([test, smaller]).notes == ()
+    pixels = "not scored on the same pixels: evaluate.split, evaluate.at differ"
+    assert compare([trained, test]).notes == compare([own, test]).notes == (pixels,)
+    # Its Dice is not that of a last epoch.
+    assert "last_dice" not in named(compare([trained, test]), "B").values
+    told = comparison_latex(compare([own, test]))
+    assert "Dice, external at original, 20 images" in told
+    assert "& 0.7500 &" in told
+    assert "Last Dice" not in told
+
+
 # --- Seeds -------------------------------------------------------------------------------------
 
 
@@ -385,6 +412,12 @@ def test_seeds_are_told_when_the_folded_entries_do_not_have_the_same(make: Make)
     ]
     assert keys_of(compare(runs, fold_seeds=True)) == {"seed": ("0 1", "7"), "epochs": ("12", "3")}
     assert keys_of(compare(runs[:2])) == {"seed": ("0", "1")}
+
+
+def test_runs_that_others_start_or_follow_fold_too(make: Make) -> None:
+    elsewhere = {"seed": 1, "executor": "slurm", "slurm.partition": "gpu", "report.tensorboard": True}
+    (entry,) = compare([make("aaaaaaaa"), make("bbbbbbbb", keys=elsewhere)], fold_seeds=True).entries
+    assert entry.seeds == 2
 
 
 def test_a_seed_without_scores_is_not_counted(make: Make) -> None:

@@ -114,6 +114,21 @@ def make(folder: Path) -> Path:
     return folder
 
 
+def test_what_is_to_be_told_of_an_end_comes_along_once(tmp_path: Path) -> None:
+    there = Store(f"sqlite:///{make(tmp_path / 'there') / 'experiments.db'}", workspace="ana")
+    with open_store(tmp_path) as file, there as other:
+        add_run(file)
+        file.notices.wish("run", "aaaaaaaa", "./summarise.sh")
+        other.notices.wish("queue", "", "sudo poweroff")
+        copied = copy_runs(file, other)
+        assert (copied["runs"], copied["notices"]) == (1, 1)
+        wishes = [("run", "aaaaaaaa", "./summarise.sh"), ("queue", "", "sudo poweroff")]
+        assert [(each.scope, each.subject, each.target) for each in other.notices.recent(5)] == wishes
+        other.lifecycle.delete("aaaaaaaa")
+        assert copy_runs(file, other)["notices"] == 0
+        assert len(other.notices.recent(5)) == 2
+
+
 def test_a_copy_that_ends_in_between_leaves_nothing(tmp_path: Path, url: str) -> None:
     def stop(done: int, total: int) -> None:
         raise KeyboardInterrupt

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 import engine
+from engine.config.run_config import RunConfig
 from engine.report.compare_ood import OodResults, ood_lines
 from engine.report.environments import environment_lines, told_apart
 from engine.report.gallery import PictureError
@@ -186,6 +187,17 @@ def test_seeds_are_averaged_over_what_is_defined() -> None:
     # A seed that was run twice counts once, by the mean of its runs.
     (line,) = ood_lines([("A", [(0, [results(0.2)]), (0, [results(0.4)]), (1, [results(0.7)])])])
     assert (line.auroc, line.told[0]) == (pytest.approx(0.5), "0.5000")
+
+
+def test_data_of_one_name_in_two_folders_is_told_apart(seg: Command, workspace: Workspace) -> None:
+    import_made_up_run(workspace, GOOD, finished_journal(), name="good")
+    for run_id, folder, auroc in (("oooo1111", "/a/images", 0.25), ("oooo2222", "/b/images", 0.75)):
+        stored = detection_config(GOOD).model_dump(mode="json")
+        stored["ood"]["out_root"] = folder
+        journal = detection_journal({("pixel", "msp"): auroc})
+        import_made_up_run(workspace, run_id, journal, config=RunConfig.model_validate(stored))
+    lines = seg("compare good --format json").json["ood"]
+    assert [(line["data"], line["auroc"]) for line in lines] == [("a/images", 0.25), ("b/images", 0.75)]
 
 
 def test_environments_count_a_seed_that_was_run_twice_once(looked_at: Workspace) -> None:

@@ -52,6 +52,9 @@ def test_epsilon_squared_is_the_share_between_less_what_chance_gives() -> None:
     assert epsilon_squared([[1.0], [2.0]]) is None
     assert epsilon_squared([[1.0, 1.0], [1.0]]) == 0
     assert epsilon_squared([[1.0, 3.0], [2.0, 2.0]]) == 0
+    # The mean of equal numbers may be rounded to another one.
+    for score in (0.1, 0.3, 0.57, 0.61, 0.7, 0.83):
+        assert epsilon_squared([[score] * 3, [score] * 3, [score]]) == 0
 
 
 def test_spearman_takes_the_mean_rank_of_ties() -> None:
@@ -94,6 +97,17 @@ def test_the_keys_come_by_importance_with_what_was_left_out(seg: Command, worksp
     ]
     with Image.open(workspace.root / "exports" / "explain.png") as picture:
         picture.load()
+
+
+def test_the_keys_that_all_have_alike_are_those_of_all_networks(seg: Command, workspace: Workspace) -> None:
+    for number, model in enumerate(("unet", "street_net", "unet", "street_net")):
+        config = with_values(get_recipe("quick"), {"model.name": model, "seed": number})
+        import_made_up_run(workspace, f"aaaa{number:04d}", scored(0.5 + 0.01 * number), config=config)
+    constant = [
+        seg(f"explain {' '.join(f'aaaa{number:04d}' for number in order)} --json").json["constant_keys"]
+        for order in ((0, 1, 2, 3), (3, 2, 1, 0))
+    ]
+    assert constant[0] == constant[1]
 
 
 @pytest.mark.usefixtures("sweep")

@@ -201,11 +201,13 @@ def test_a_batch_in_parts_is_another_experiment_where_there_is_batch_norm(
     make: Callable[..., ComparedRun], recipe: str, told: bool
 ) -> None:
     keys = {"runtime.micro_batch": 4, "devices": 2, "runtime.threads": 1, "device": "cpu"}
+    keys |= {"executor": "slurm", "slurm.partition": "gpu", "report.tensorboard": True}
     cut = make("aaaaaaaa", recipe, *[0.1] * 6, name="cut", keys=keys)
     notes = study_blocks([cut])[-1]
     assert isinstance(notes, Bullets)
     assert ("devices 2 instead of 1, runtime.micro_batch 4 instead of 0" in notes.points[0]) == told
-    assert "runtime.threads" not in notes.points[0]
+    for key in ("runtime.threads", "executor", "slurm", "report"):
+        assert key not in notes.points[0]
 
 
 def test_seeds_are_one_result_with_a_deviation(make: Callable[..., ComparedRun]) -> None:

@@ -201,6 +201,8 @@ def listed(store: Store) -> Store:
         ("tag:night", "a"),
         ("tag:nigh", ""),
         ("tags~day", "b"),
+        ("tags=night", "a"),
+        ("tags!=night", "bc"),
         ("status=failed", "b"),
         ("status!=failed", "ac"),
         ("cause!=killed", "ac"),

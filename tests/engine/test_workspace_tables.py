@@ -11,10 +11,15 @@ from engine import Workspace
 from engine.config.keys import ConfigError
 from engine.data.synthetic import synthesize
 from engine.errors import EngineError
+from engine.host.processes import identify
 from engine.requests.refusals import Refused
+from engine.run.events import Stopped
 from engine.workspace import Workspace as Folders
 from tests.engine.conftest import Command, import_made_up_run
 from tests.engine.made_up_runs import (
+    MadeUpJournal,
+    detection_config,
+    detection_journal,
     evaluation_config,
     evaluation_journal,
     finished_journal,
@@ -85,3 +90,32 @@ def test_what_is_refused_makes_no_database(workspace: Folders, tmp_path: Path) -
     with pytest.raises(EngineError, match="no runs here yet"):
         ws.start("quick", data=tmp_path / "scenes", **{"init.weights": "nobody"})
     assert not workspace.database.exists()
+
+
+def test_nobody_waits_for_a_preempted_run_that_nobody_queues_again(workspace: Folders) -> None:
+    journal = MadeUpJournal()
+    journal.begin()
+    journal.epoch(1, 0.1, 0.2)
+    journal.add(Stopped(epoch=1, cause="preempted"))
+    import_made_up_run(workspace, TRAINED, journal)
+    run = Workspace(workspace.root).run(TRAINED)
+    assert run.wait(timeout=1).cause == "preempted"
+    # Whoever looks after it is about to queue it.
+    with workspace.open_store() as store:
+        store.queue.take(TRAINED, identify(), ("stopped",))
+        store.lifecycle.set_status(TRAINED, "stopped", "preempted")
+    with pytest.raises(TimeoutError, match="train000 is stopped after 0 s; it goes on"):
+        run.wait(timeout=0)
+
+
+def test_a_notebook_is_told_what_a_run_is_for(scored: Workspace, workspace: Folders) -> None:
+    import_made_up_run(workspace, "detected", detection_journal(), config=detection_config(TRAINED))
+    import_made_up_run(workspace, "waiting0")
+    shown = {name: scored.run(name)._repr_html_() for name in (TRAINED, EVALUATED, "detected", "waiting0")}
+    told = {name: html.partition("&middot; ")[2].partition("</p>")[0] for name, html in shown.items()}
+    assert told == {
+        TRAINED: "best Dice 0.6000 @ 2, mIoU 0.4286, epoch 3/60",
+        EVALUATED: "mean Dice 0.2500, mIoU 0.1429",
+        "detected": "AUROC 0.8000 energy",
+        "waiting0": "no result yet, epoch 0/60",
+    }
