@@ -18,7 +18,7 @@ from textual.pilot import Pilot
 from textual.widgets import ContentSwitcher, Input
 
 from engine.cli.main import command_line as run_seg_engine
-from engine.config.described import differences
+from engine.config.described import differences, value_of
 from engine.config.idle import IdleKey
 from engine.config.keys import ConfigError
 from engine.config.recipes import RECIPES, get_recipe
@@ -32,7 +32,7 @@ from engine.run.directory import RunCard
 from engine.store import Store, StoreError
 from engine.workspace import Workspace
 from seg_tui.app import SegTui
-from seg_tui.launch.draft import Card, Draft, command_line, form_keys
+from seg_tui.launch.draft import Card, Draft, command_line, exact_text, form_keys
 from seg_tui.launch.queueing import queue_run, read_origin
 from seg_tui.screens.dashboard import Dashboard
 from seg_tui.screens.dialogs import Confirm
@@ -401,6 +401,34 @@ async def test_another_optimizer_brings_its_own_keys_and_takes_the_others_away()
     assert config.optimizer == AdamWConfig(lr=0.001, layer_decay=0.5)
     command = command_line(draft, config, Card(), Card())
     assert " optimizer.name=adamw schedule.name=cosine optimizer.layer_decay=0.5 " in command
+
+
+@pytest.mark.parametrize(
+    ("chosen", "typed"),
+    [
+        ({"schedule.name": "one_cycle"}, {"schedule.warmup_epochs": "0"}),
+        ({"model.name": "smp"}, {"data.size": "256x320"}),
+    ],
+    ids=["a schedule that wants no warm-up", "a model that wants another size"],
+)
+async def test_a_choice_that_suits_the_rest_only_once_that_is_changed_has_its_fields_and_its_command(
+    workspace: Workspace, chosen: dict[str, str], typed: dict[str, str]
+) -> None:
+    async with opened(workspace) as (app, pilot):
+        screen = await open_form(app, pilot, "street-fast")
+        draft = screen.form.draft
+        for key, name in chosen.items():
+            row(screen, key).editor.value = name
+        await pilot.pause()
+        assert screen.form.checked.problems.keys() == typed.keys()
+        fields = {key: draft.text(key) for key in form_keys() if draft.is_there(key)}
+        for key, text in typed.items():
+            await put(screen, pilot, key, text)
+        config = screen.form.checked.config
+        assert config is not None
+        assert {key: exact_text(value_of(config, key)) for key in fields} == fields | typed
+        words = [f"{key}={value}" for key, value in (chosen | typed).items()]
+        assert f"run street-fast {' '.join(words)} --queue" in said(screen, "command")
 
 
 async def test_a_run_with_pre_training_is_queued_behind_it(workspace: Workspace, scenes: Path) -> None:
