@@ -33,7 +33,7 @@ from engine.store import Store, StoreError
 from engine.workspace import Workspace
 from seg_tui.app import SegTui
 from seg_tui.launch.draft import Card, Draft, command_line, exact_text, form_keys
-from seg_tui.launch.queueing import queue_run, read_origin
+from seg_tui.launch.queueing import look_at_data, queue_run, read_origin
 from seg_tui.screens.dashboard import Dashboard
 from seg_tui.screens.dialogs import Confirm
 from seg_tui.screens.folder_picker import FolderPicker
@@ -772,6 +772,24 @@ async def test_a_run_that_is_queued_closes_its_form_and_not_the_help_over_it(
     assert isinstance(app.screen, HelpScreen)
     await pilot.press("escape")
     await until(pilot, lambda: isinstance(app.screen, Dashboard), "the dashboard")
+
+
+async def test_data_that_cannot_be_used_is_told_to_whom_has_left_the_form_meanwhile(
+    form: tuple[LaunchScreen, Pilot[None]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screen, pilot = form
+    gate = Gate(look_at_data)
+    monkeypatch.setattr("seg_tui.launch.queueing.look_at_data", gate)
+    row(screen, "data").editor.value = str(tmp_path)
+    await pilot.pause()
+    await pilot.press("ctrl+t")
+    await until(pilot, gate.reached.is_set, "the look at the data")
+    await pilot.press("escape")
+    await until(pilot, lambda: isinstance(screen.app.screen, Confirm), "the question")
+    await pilot.press("y")
+    await until(pilot, lambda: screen.query_one(ContentSwitcher).current == "recipes", "the recipes")
+    gate.open.set()
+    await until(pilot, lambda: any("the run was not queued" in line for line in notices(screen.app)), "why")
 
 
 async def test_a_recipe_that_is_taken_at_once_has_the_defaults_of_the_workspace(
