@@ -25,6 +25,7 @@ from engine.config.priority import MOST_PRIORITY
 from engine.config.recipes import RECIPES
 from engine.config.run_config import RunConfig, variant_sections
 from engine.config.run_defaults import NO_DEFAULTS, RunDefaults
+from engine.plugins import loaded_plugins
 from engine.requests.configs import base_config, default_name
 
 NOT_TYPED = ("task", "recipe", "data.root", "slurm.dry_run")
@@ -169,6 +170,8 @@ def command_line(draft: Draft, config: RunConfig, card: Card, first_card: Card, 
     that the command would find by itself.
     """
     words = ["seg-engine"] + (["--workspace", workspace] if workspace else [])
+    for plugin in loaded_plugins():  # a run that is queued here has them on its record
+        words += ["--plugin", str(plugin.path)]
     from_recipe = config.recipe in RECIPES
     if from_recipe:
         base = base_config(config.recipe, draft.defaults)

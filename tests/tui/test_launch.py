@@ -431,6 +431,21 @@ async def test_a_choice_that_suits_the_rest_only_once_that_is_changed_has_its_fi
         assert f"run street-fast {' '.join(words)} --queue" in said(screen, "command")
 
 
+async def test_the_command_names_the_plugins_that_the_queued_run_would_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.plugins._plugins", {})
+    plugin = tmp_path / "own.py"
+    plugin.write_text("# it brings nothing\n")
+    load_plugin(plugin)
+    draft = Draft.of_recipe("quick")
+    draft.data = "/data"
+    config = draft.check().config
+    assert config is not None
+    words = shlex.split(command_line(draft, config, Card(), Card()))
+    assert words[:5] == ["seg-engine", "--plugin", str(plugin), "run", "quick"]
+
+
 async def test_a_run_with_pre_training_is_queued_behind_it(workspace: Workspace, scenes: Path) -> None:
     async with opened(workspace) as (app, pilot):
         screen = await open_form(app, pilot, "paper-modern-unet-pt")
