@@ -8,6 +8,7 @@ import re
 import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from textual.pilot import Pilot
 from engine.store import Store
 from engine.workspace import Workspace
 from seg_tui.app import SegTui
+from seg_tui.live import SnapshotTaken
 from seg_tui.preview.galleries import RunGallery
 from seg_tui.preview.keys import KEYS
 from seg_tui.preview.lines import legend_of
@@ -41,6 +43,7 @@ from tests.tui.made_up_gallery import (
     add_evaluation,
     add_with_gallery,
     image,
+    prediction,
     score_of,
     target,
     write_class_map,
@@ -328,6 +331,32 @@ async def test_a_running_run_shows_its_next_epoch_when_it_comes(empty_workspace:
         assert isinstance(screen.app, SegTui)
         screen.app.live.nudge()
         await until(pilot, lambda: screen.look.epoch == 20)
+
+
+async def test_predictions_that_are_still_written_when_their_epoch_is_told_come_when_they_are_there(
+    empty_workspace: Workspace,
+) -> None:
+    run = add(
+        empty_workspace,
+        "live0001",
+        running_journal(epochs=19),
+        {"data.size": "32x64"},
+        status="running",
+    )
+    gallery = empty_workspace.run_dir(run).gallery
+    write_epoch(gallery, 10, (0.5, 0.5, 0.5))
+    async with preview(empty_workspace, run) as (screen, pilot):
+
+        def now_is(**values: object) -> None:
+            runs = {run: screen.tui.snapshot.runs[run]._replace(**values)}
+            screen.tui.post_message(SnapshotTaken(replace(screen.tui.snapshot, runs=runs)))
+
+        write_class_map(gallery / "epoch_0020" / f"{SAMPLES[2]}.png", prediction(2, 0.9))
+        now_is(epoch=20, phase="val", step=10)
+        await until(pilot, lambda: "no prediction of this image at epoch 20" in frames(screen)[2].problem)
+        write_epoch(gallery, 20, (0.9, 0.9, 0.9))
+        now_is(epoch=20, phase="train", step=1)
+        await until(pilot, lambda: frames(screen)[2].picture is not None, "the prediction")
 
 
 async def test_an_evaluation_shows_its_worst_images_at_their_own_size(gallery_workspace: Workspace) -> None:
