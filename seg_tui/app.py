@@ -348,15 +348,15 @@ class SegTui(KeysInTurn):
         if "images" in changes:
             self._notify("images: restart seg-tui to apply this to the preview", "information")
         if not self.read_only:
-            self._keep_settings()
+            self._keep_settings(tuple(changes))
 
     @work(thread=True, group="settings")
-    def _keep_settings(self) -> None:
+    def _keep_settings(self, changed: Sequence[str]) -> None:
         from seg_tui.settings import SettingsError, save_settings
 
         try:
             with self._keeping:  # whoever is last writes the newest
-                save_settings(self.workspace, self.settings)
+                save_settings(self.workspace, self.settings, changed)
         except (OSError, SettingsError) as error:
             reason = (error.strerror if isinstance(error, OSError) else "") or error
             told = f"the setting applies until you quit; it cannot be saved: {reason}"
