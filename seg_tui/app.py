@@ -116,6 +116,8 @@ class SegTui(KeysInTurn):
         self.drafts: dict[DraftKey, str] = {}
         """What was typed and is not kept yet: it outlives a database that is locked, and is told at the end.
         """
+        self.tags_asked: dict[str, Sequence[str]] = {}
+        """The tags that stood in the last question for those of a run, by its id."""
 
     def get_css_variables(self) -> dict[str, str]:
         return with_legible_text(super().get_css_variables())

@@ -533,6 +533,30 @@ async def test_what_was_changed_before_a_change_broke_off_is_undone(
         assert [store.run(run_id).tags for run_id in ("aaaa0000", "aaaa0001")] == [(), ("night",)]
 
 
+async def test_tags_that_come_back_for_some_of_the_runs_take_no_others_away(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both runs share no tag, so none of theirs stood in the question."""
+    refused: list[str] = []
+
+    def once_refused(workspace: Workspace, store: Store, run_id: str, tags: tuple[str, ...]) -> bool:
+        if run_id == "aaaa0002" and not refused:
+            refused.append(run_id)
+            raise StoreError("the disk is full")
+        return set_tags(workspace, store, run_id, tags)
+
+    monkeypatch.setattr("engine.requests.lifecycle.set_tags", once_refused)
+    async with opened(workspace) as (app, pilot):
+        await press_on(app, pilot, "aaaa0000", "space")
+        await press_on(app, pilot, "aaaa0002", "space", "t", "x", "enter")
+        await until(pilot, lambda: isinstance(app.screen, Ask) and app.screen.query(".problem"), "it is back")
+        assert "Tags of unet-seed2" in screen_text(app)
+        await pilot.press("enter")
+        await told(app, pilot, "unet-seed2: x")
+    with workspace.open_store() as store:
+        assert [store.run(run_id).tags for run_id in ("aaaa0000", "aaaa0002")] == [("x",), ("night", "x")]
+
+
 @pytest.mark.parametrize("leaves", [False, True])
 async def test_a_note_that_is_read_late_gets_what_was_typed_for_it_unless_escape_is_pressed(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, leaves: bool
