@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 NOTICE_SECONDS = 6.0
 
 READ_ONLY = "this dashboard was started with --read-only: it changes nothing"
+NOTHING_TO_UNDO = "there is nothing to undo: tags, notes, names, moves, archiving and protection can be"
 
 
 class SegTui(KeysInTurn):
@@ -112,7 +113,7 @@ class SegTui(KeysInTurn):
         self.tour = Tour(self)
         self._colors = TerminalColors(self)
         self._undos: list[Undo] = []
-        self._keeping = threading.Lock()
+        self._undoing, self._keeping = threading.Lock(), threading.Lock()
         self.drafts: dict[DraftKey, str] = {}
         """What was typed and is not kept yet: it outlives a database that is locked, and is told at the end.
         """
@@ -270,25 +271,24 @@ class SegTui(KeysInTurn):
             self.post_message(ActionEnded(done.line + ("; z undoes it" if done.undo else ""), refused=False))
         self.live.nudge()
 
+    @work(thread=True, group="actions")
     def undo(self) -> None:
         """Take back the last change that can be; one that could not be taken back now can be again."""
-        if not self._undos:
-            self.tell("there is nothing to undo: tags, notes, names, moves, archiving and protection can be")
-        else:
-            undo = self._undos.pop()
-            self._take_back(undo, len(self._undos))
-
-    @work(thread=True, group="actions")
-    def _take_back(self, undo: Undo, place: int) -> None:
         from seg_tui.actions import words_of
 
-        try:
-            line = undo(self.workspace, self.store.get())
-        except Exception as error:
-            self._undos.insert(place, undo)  # what was changed since is undone first
-            self.post_message(ActionEnded(f"not undone: {words_of(error)}", refused=True))
-        else:
-            self.post_message(ActionEnded(line, refused=False))
+        with self._undoing:  # one after the other, the newest first: an older one is looked for below it
+            if not self._undos:
+                self.post_message(ActionEnded(NOTHING_TO_UNDO, refused=False))
+                return
+            undo = self._undos.pop()
+            place = len(self._undos)
+            try:
+                line = undo(self.workspace, self.store.get())
+            except Exception as error:
+                self._undos.insert(place, undo)  # what was changed since is undone first
+                self.post_message(ActionEnded(f"not undone: {words_of(error)}", refused=True))
+            else:
+                self.post_message(ActionEnded(line, refused=False))
         self.live.nudge()
 
     @on(ActionEnded)

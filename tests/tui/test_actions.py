@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import threading
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -13,9 +14,10 @@ from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
-from engine.requests.lifecycle import set_tags
+from engine.requests.lifecycle import set_note, set_tags
 from engine.store import Store, StoreError
 from engine.workspace import Workspace
+from seg_tui import changes
 from seg_tui.app import SegTui
 from seg_tui.messages import ActionEnded
 from seg_tui.screens.dialogs import Ask, Confirm, Menu
@@ -24,7 +26,7 @@ from seg_tui.screens.launch import LaunchScreen
 from seg_tui.widgets.bars import SPINNER, TitleBar
 from seg_tui.widgets.run_table import RunTable
 from tests.engine.made_up_runs import finished_journal
-from tests.tui.conftest import notices, opened, screen_text, settled, until
+from tests.tui.conftest import notices, opened, screen_text, settled, type_at_once, until
 from tests.tui.made_up_workspace import add
 
 pytestmark = pytest.mark.asyncio
@@ -555,6 +557,30 @@ async def test_tags_that_come_back_for_some_of_the_runs_take_no_others_away(
         await told(app, pilot, "unet-seed2: x")
     with workspace.open_store() as store:
         assert [store.run(run_id).tags for run_id in ("aaaa0000", "aaaa0002")] == [("x",), ("night", "x")]
+
+
+async def test_changes_are_undone_one_after_the_other_however_fast_the_keys_come(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(workspace: Workspace, store: Store, run_id: str, note: str) -> bool:
+        time.sleep(0.3 if note == "one" else 0.0)
+        return set_note(workspace, store, run_id, note)
+
+    async with opened(workspace) as (app, pilot):
+        for note in ("one", "two"):
+            app.act(changes.set_note, ["aaaa0000"], note)
+            await settled(pilot)
+        monkeypatch.setattr("engine.requests.lifecycle.set_note", slow)
+        type_at_once(app, "zz")
+        await until(pilot, lambda: sum("undone: note" in line for line in notices(app)) == 2, "both")
+        assert not any("since" in line for line in notices(app))
+        with workspace.open_store() as store:
+            assert store.run("aaaa0000").note == ""
+            app.act(changes.set_note, ["aaaa0000"], "three")
+            await settled(pilot)
+            store.lifecycle.update_card("aaaa0000", note="somebody else's")
+        await pilot.press("z")
+        await told(app, pilot, "not undone: note of unet-seed0; it changed since")
 
 
 @pytest.mark.parametrize("leaves", [False, True])
