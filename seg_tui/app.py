@@ -40,7 +40,7 @@ from seg_tui.terminal_colors import TerminalColors
 from seg_tui.tour import Tour
 
 if TYPE_CHECKING:
-    from engine.store import Store
+    from engine.store import RunSummary, Store
     from seg_tui.changes import Done, Undo
     from seg_tui.first_look import FirstLook
     from seg_tui.graphics import Graphics
@@ -203,10 +203,7 @@ class SegTui(KeysInTurn):
         ended = [
             run
             for run_id in self.snapshot.changed_since(before)
-            if (run := self.snapshot.runs[run_id]).ended
-            and run.cause != "preempted"
-            and run_id in before.runs
-            and before.runs[run_id].status in UNDER_WAY
+            if run_id in before.runs and _has_ended(before.runs[run_id], run := self.snapshot.runs[run_id])
         ]
         if not ended:
             return
@@ -393,3 +390,11 @@ class SegTui(KeysInTurn):
     def action_help(self) -> None:
         """The keys of the screen that is shown."""
         self.go_to.help()
+
+
+def _has_ended(before: RunSummary, run: RunSummary) -> bool:
+    """Whether a run was at work since `before` and is no more: it may have begun after that."""
+    if not run.ended or run.cause == "preempted":
+        return False
+    left_queue = before.status == "queued" and run.status != "stopped"
+    return before.status in UNDER_WAY or run.attempt > before.attempt or left_queue

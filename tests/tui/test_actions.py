@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from engine.store import Store, StoreError
 from engine.workspace import Workspace
 from seg_tui import changes
 from seg_tui.app import SegTui
+from seg_tui.live import SnapshotTaken
 from seg_tui.messages import ActionEnded
 from seg_tui.screens.dialogs import Ask, Confirm, Menu
 from seg_tui.screens.help import HelpScreen
@@ -470,6 +472,22 @@ async def test_a_run_that_ends_is_told_once_with_bell_and_notification(
     (sequences,) = rung
     assert sequences.startswith("\x07\x1b]")
     assert told_as in sequences
+
+
+async def test_a_run_that_begins_and_ends_between_two_looks_is_told_and_one_that_leaves_the_queue_is_not(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rung: list[str] = []
+    monkeypatch.setattr(SegTui, "ring", lambda app, sequences: rung.append(sequences))
+    add(workspace, "dddd0001", None, name="not wanted")
+    async with opened(workspace) as (app, pilot):
+        now = dict(app.snapshot.runs)
+        now["dddd0000"] = now["dddd0000"]._replace(status="failed", cause="exception", attempt=1)
+        now["dddd0001"] = now["dddd0001"]._replace(status="stopped", cause="stopped")
+        app.post_message(SnapshotTaken(replace(app.snapshot, runs=now)))
+        await told(app, pilot, "lr-0.1 failed (exception)")
+    assert len(rung) == 1
+    assert not any("not wanted" in line for line in notices(app))
 
 
 async def test_words_for_a_run_that_is_gone_are_refused_and_told_at_the_end(workspace: Workspace) -> None:
