@@ -15,8 +15,9 @@ from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
+from engine.host.processes import identify
 from engine.requests.lifecycle import set_note, set_tags
-from engine.store import Store, StoreError
+from engine.store import AgentState, Store, StoreError
 from engine.workspace import Workspace
 from seg_tui import changes
 from seg_tui.app import SegTui
@@ -310,6 +311,19 @@ async def test_opening_starts_no_agent_and_says_that_runs_wait_for_one(
         await told(app, pilot, "an agent was started")
     assert no_agent == [workspace]
     assert not (workspace.root / "agents").exists()
+
+
+async def test_runs_that_an_agent_of_another_machine_holds_back_do_not_wait_for_nobody(
+    workspace: Workspace, no_agent: list[Workspace]
+) -> None:
+    with workspace.open_store() as store:
+        store.agents.say(AgentState(replace(identify(), host="elsewhere"), "quiet hours until 07:00"))
+    app = SegTui(workspace)
+    async with app.run_test(size=(140, 40)) as pilot:
+        await until(pilot, lambda: app.snapshot.holding, "what the agent says")
+        assert not app.snapshot.has_agent
+        await settled(pilot)
+        assert "1 queued · 6 runs" in screen_text(app)
 
 
 async def test_the_menu_renames_moves_protects_and_archives_and_z_takes_it_back(workspace: Workspace) -> None:
