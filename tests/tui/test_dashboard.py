@@ -627,3 +627,19 @@ async def test_runs_that_come_into_an_empty_table_are_gone_through_with_keys(
         await until(pilot, lambda: len(app.screen.table.runs.lines) == 2, "the runs")
         await pilot.press("down")
         assert app.screen.table.runs.cursor == 1
+
+
+@pytest.mark.asyncio
+async def test_a_curve_is_read_again_whenever_its_run_has_changed(workspace: Workspace) -> None:
+    async with opened(workspace) as (app, pilot):
+        curves = app.screen.query_one(RunTable).columns.seen.curves
+        await until(pilot, lambda: curves.get("aaaa0000"), "the first")
+        for note in ("one", "two", "three"):
+            changed = app.snapshot.runs["aaaa0000"].changed
+            with workspace.open_store() as store:
+                store.lifecycle.update_card("aaaa0000", note=note)
+            app.live.nudge()
+            await until(
+                pilot, lambda changed=changed: app.snapshot.runs["aaaa0000"].changed > changed, "the change"
+            )
+            await until(pilot, lambda: curves.get("aaaa0000"), f"the curve after {note}")
