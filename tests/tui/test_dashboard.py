@@ -589,7 +589,8 @@ def test_a_device_is_held_by_whom_it_was_given_to_on_this_machine(workspace: Wor
     assert (running.slot, runs["aaaa0000"].slot, runs["dddd0000"].slot) == ("cuda:2,cuda:3", "", "")
     elsewhere = running._replace(id="cccc0001", host="other")
     alone = running._replace(id="cccc0002", slot="", device="cuda:0")
-    holders = held_by({run.id: run for run in (running, elsewhere, alone)}, "box")
+    in_slurms_queue = running._replace(id="cccc0003", status="starting", host="", slot="slurm", device="")
+    holders = held_by({run.id: run for run in (running, elsewhere, alone, in_slurms_queue)}, "box")
     assert holders == {"cuda:2": [running], "cuda:3": [running], "cuda:0": [alone]}
 
 
