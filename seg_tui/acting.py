@@ -172,8 +172,12 @@ class Acting(WaitsForTop):
         from seg_tui import changes
 
         ids = [run.id for run in runs]
-        before = sorted(set.intersection(*(set(run.tags) for run in runs)))
         draft: DraftKey = ("tag", tuple(ids))
+        if draft not in self.tui.drafts:
+            shared = sorted(set.intersection(*(set(run.tags) for run in runs)))
+            self.tui.tags_asked.update(dict.fromkeys(ids, shared))
+        # What was typed before is a change of the tags that stood there then: others are not to go.
+        before = self.tui.tags_asked[ids[0]]
 
         def keep(text: str) -> None:
             after = list(dict.fromkeys(text.replace(",", " ").split()))

@@ -40,7 +40,7 @@ from seg_tui.terminal_colors import TerminalColors
 from seg_tui.tour import Tour
 
 if TYPE_CHECKING:
-    from engine.store import Store
+    from engine.store import RunSummary, Store
     from seg_tui.changes import Done, Undo
     from seg_tui.first_look import FirstLook
     from seg_tui.graphics import Graphics
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 NOTICE_SECONDS = 6.0
 
 READ_ONLY = "this dashboard was started with --read-only: it changes nothing"
+NOTHING_TO_UNDO = "there is nothing to undo: tags, notes, names, moves, archiving and protection can be"
 
 
 class SegTui(KeysInTurn):
@@ -112,10 +113,12 @@ class SegTui(KeysInTurn):
         self.tour = Tour(self)
         self._colors = TerminalColors(self)
         self._undos: list[Undo] = []
-        self._keeping = threading.Lock()
+        self._undoing, self._keeping = threading.Lock(), threading.Lock()
         self.drafts: dict[DraftKey, str] = {}
         """What was typed and is not kept yet: it outlives a database that is locked, and is told at the end.
         """
+        self.tags_asked: dict[str, Sequence[str]] = {}
+        """The tags that stood in the last question for those of a run, by its id."""
 
     def get_css_variables(self) -> dict[str, str]:
         return with_legible_text(super().get_css_variables())
@@ -200,10 +203,7 @@ class SegTui(KeysInTurn):
         ended = [
             run
             for run_id in self.snapshot.changed_since(before)
-            if (run := self.snapshot.runs[run_id]).ended
-            and run.cause != "preempted"
-            and run_id in before.runs
-            and before.runs[run_id].status in UNDER_WAY
+            if run_id in before.runs and _has_ended(before.runs[run_id], run := self.snapshot.runs[run_id])
         ]
         if not ended:
             return
@@ -268,25 +268,24 @@ class SegTui(KeysInTurn):
             self.post_message(ActionEnded(done.line + ("; z undoes it" if done.undo else ""), refused=False))
         self.live.nudge()
 
+    @work(thread=True, group="actions")
     def undo(self) -> None:
         """Take back the last change that can be; one that could not be taken back now can be again."""
-        if not self._undos:
-            self.tell("there is nothing to undo: tags, notes, names, moves, archiving and protection can be")
-        else:
-            undo = self._undos.pop()
-            self._take_back(undo, len(self._undos))
-
-    @work(thread=True, group="actions")
-    def _take_back(self, undo: Undo, place: int) -> None:
         from seg_tui.actions import words_of
 
-        try:
-            line = undo(self.workspace, self.store.get())
-        except Exception as error:
-            self._undos.insert(place, undo)  # what was changed since is undone first
-            self.post_message(ActionEnded(f"not undone: {words_of(error)}", refused=True))
-        else:
-            self.post_message(ActionEnded(line, refused=False))
+        with self._undoing:  # one after the other, the newest first: an older one is looked for below it
+            if not self._undos:
+                self.post_message(ActionEnded(NOTHING_TO_UNDO, refused=False))
+                return
+            undo = self._undos.pop()
+            place = len(self._undos)
+            try:
+                line = undo(self.workspace, self.store.get())
+            except Exception as error:
+                self._undos.insert(place, undo)  # what was changed since is undone first
+                self.post_message(ActionEnded(f"not undone: {words_of(error)}", refused=True))
+            else:
+                self.post_message(ActionEnded(line, refused=False))
         self.live.nudge()
 
     @on(ActionEnded)
@@ -348,15 +347,15 @@ class SegTui(KeysInTurn):
         if "images" in changes:
             self._notify("images: restart seg-tui to apply this to the preview", "information")
         if not self.read_only:
-            self._keep_settings()
+            self._keep_settings(tuple(changes))
 
     @work(thread=True, group="settings")
-    def _keep_settings(self) -> None:
+    def _keep_settings(self, changed: Sequence[str]) -> None:
         from seg_tui.settings import SettingsError, save_settings
 
         try:
             with self._keeping:  # whoever is last writes the newest
-                save_settings(self.workspace, self.settings)
+                save_settings(self.workspace, self.settings, changed)
         except (OSError, SettingsError) as error:
             reason = (error.strerror if isinstance(error, OSError) else "") or error
             told = f"the setting applies until you quit; it cannot be saved: {reason}"
@@ -391,3 +390,11 @@ class SegTui(KeysInTurn):
     def action_help(self) -> None:
         """The keys of the screen that is shown."""
         self.go_to.help()
+
+
+def _has_ended(before: RunSummary, run: RunSummary) -> bool:
+    """Whether a run was at work since `before` and is no more: it may have begun after that."""
+    if not run.ended or run.cause == "preempted":
+        return False
+    left_queue = before.status == "queued" and run.status != "stopped"
+    return before.status in UNDER_WAY or run.attempt > before.attempt or left_queue

@@ -38,20 +38,24 @@ class Undo:
 
     def __call__(self, workspace: Workspace, store: Store) -> str:
         """Undo it where nobody has changed the same since; returns a line. Raises StoreError."""
-        kept, others = 0, 0
+        gone, others = 0, 0
         for run_id, value in self.before.items():
             try:
                 row = store.run(run_id)
             except NoSuchRun:
-                others += 1
+                gone += 1
                 continue
             if self.field.read(row) == self.after[run_id]:
                 self.field.put(workspace, store, row, value)
-                kept += 1
             elif self.field.read(row) != value:
                 others += 1
-        told = f"undone: {self.field.name} of {self.named}"
-        return f"{told}; {others} of them changed since, and stay" if others else told
+        count = len(self.before)
+        told = f"{'undone' if gone + others < count else 'not undone'}: {self.field.name} of {self.named}"
+        if others:
+            told += "; " + (f"{others} of them changed since, and stay" if count > 1 else "it changed since")
+        if gone:
+            told += "; " + (f"{gone} of them no longer exist" if count > 1 else "the run no longer exists")
+        return told
 
 
 @dataclass(frozen=True)

@@ -36,9 +36,9 @@ class Snapshot:
     """All runs at one moment, by id. A run that did not change is the same object in the next snapshot.
 
     `there` says whether the workspace has a database at all; `at` is UTC seconds. `unattended` is how many
-    runs wait that nobody will start: no agent is on this host. `read_only` is "", or why nothing can be
-    changed. `workspace` is the id of the one that is shown; `has_agent` says whether an agent of it is on
-    this host, True until somebody has looked, and `holding` what its agents say.
+    runs wait that nobody will start: no agent is on this host, and none on another says anything. `read_only`
+    is "", or why nothing can be changed. `workspace` is the id of the one that is shown; `has_agent` says
+    whether an agent of it is on this host, True until somebody has looked, and `holding` what its agents say.
     """
 
     runs: Mapping[str, RunSummary] = field(default_factory=lambda: MappingProxyType({}))
@@ -265,7 +265,8 @@ class Live:
         if here:
             self._agents = _Agents(True, holding)
             return
-        self._agents = _Agents(False, holding, sum(not row.paused for row in self._store.queue.waiting()))
+        waiting = 0 if holding else sum(not row.paused for row in self._store.queue.waiting())
+        self._agents = _Agents(False, holding, waiting)
         from engine.agent.ingest import owner_of, refresh  # what takes long to import comes after the runs
         from engine.run.journal import JournalError
 

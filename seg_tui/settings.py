@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -97,8 +97,9 @@ def problem_with(key: str, value: Any) -> str:
     return "" if isinstance(value, str) else f"{key}: must be text"
 
 
-def save_settings(workspace: Workspace, settings: Settings) -> None:
-    """Write what differs from the usual; comments and unknown keys of the file stay. Raises OSError, and
+def save_settings(workspace: Workspace, settings: Settings, changed: Iterable[str]) -> None:
+    """Write those that were `changed` where they differ from the usual; comments and all other keys of the
+    file stay, as another dashboard may have written them since this one read it. Raises OSError, and
     SettingsError for a file that is no TOML: what somebody wrote there would be lost."""
     import tomlkit
     from tomlkit.exceptions import TOMLKitError
@@ -113,12 +114,12 @@ def save_settings(workspace: Workspace, settings: Settings) -> None:
     except (TOMLKitError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} is not TOML ({error}); mend or remove it") from error
     usual = Settings()
-    for field in fields(Settings):
-        value = getattr(settings, field.name)
-        if value != getattr(usual, field.name):
-            document[field.name] = list(value) if isinstance(value, tuple) else value
-        elif field.name in document:
-            del document[field.name]
+    for name in changed:
+        value = getattr(settings, name)
+        if value != getattr(usual, name):
+            document[name] = list(value) if isinstance(value, tuple) else value
+        elif name in document:
+            del document[name]
     with replacing(path) as stream:
         stream.write(tomlkit.dumps(document).encode())
 

@@ -7,7 +7,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.cli.compare import compared_run
 from engine.cli.console import notices, output, print_json
 from engine.cli.reading import open_existing
 from engine.cli.torch_process import asked
@@ -16,6 +15,7 @@ from engine.config.keys import ConfigError
 from engine.config.run_config import RunConfig
 from engine.data.published.sources import recorded_licence
 from engine.host.access import refuse_unwritable
+from engine.report.compared_runs import compared_run
 from engine.report.measures import ComparedRun
 from engine.report.model_card import MARK, model_card
 from engine.report.tables import data_size

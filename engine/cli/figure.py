@@ -7,7 +7,6 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
-from engine.cli.compare import compared_run
 from engine.cli.console import notices
 from engine.cli.explain import chosen_runs
 from engine.cli.figure_options import FIGURES
@@ -17,6 +16,7 @@ from engine.config.fields import parse_size
 from engine.config.keys import ConfigError
 from engine.host.access import refuse_unwritable
 from engine.report.compare import ComparedRun, Comparison, compare
+from engine.report.compared_runs import compared_run
 from engine.report.explain import explain
 from engine.report.figures.classes import classes_figure
 from engine.report.figures.confusion import confusion_figure

@@ -8,7 +8,6 @@ from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import quote
 
-from engine.cli.compare import compared_run
 from engine.cli.console import notices
 from engine.cli.reading import open_existing
 from engine.cli.runs import check_experiment
@@ -16,6 +15,7 @@ from engine.host.access import refuse_unwritable
 from engine.report.beyond import beyond_record
 from engine.report.commands import config_file
 from engine.report.compare_records import comparison_csv, comparison_record
+from engine.report.compared_runs import compared_run
 from engine.report.experiment import experiment_of, report_blocks
 from engine.report.experiment_figures import draw_figures
 from engine.report.page import to_markdown

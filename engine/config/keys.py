@@ -84,6 +84,18 @@ def with_values(base: RunConfig, values: Mapping[str, Any]) -> RunConfig:
     return validate({**table, "data": {**table["data"], "class_set": None}})
 
 
+def with_variants(base: RunConfig, names: Mapping[str, str]) -> RunConfig:
+    """`base` with other variants of some sections, as `with_values` has them for `{"model.name": NAME}`, but
+    whether or not they suit the rest: something else may be changed, too, before the config is used."""
+    sections = {}
+    for key, name in names.items():
+        section = key.partition(".")[0]
+        variant = variants_of(RunConfig.model_fields[section])[name]
+        kept = _of_variant(getattr(base, section).model_dump(), section, name)
+        sections[section] = variant.model_construct(**{**kept, "name": name})
+    return base.model_copy(update=sections)
+
+
 def _names_other_classes(base: RunConfig, changed: RunConfig, values: Mapping[str, Any]) -> bool:
     if "data.classes" in values:
         return True

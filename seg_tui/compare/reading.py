@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from textual.message import Message
 
 from engine.report.compare import ComparedRun, CompareError, Comparison, compare
+from engine.report.compared_runs import compared_run
 from engine.store import Store, StoreError
 from seg_tui.compare.choice import Choice
 
@@ -32,19 +32,10 @@ class NotCompared(Message):
 
 
 def read_runs(store: Store, run_ids: Sequence[str], before: Sequence[ComparedRun]) -> list[ComparedRun]:
-    """The runs with their epochs; those of `before` whose journal has not grown keep theirs, but for what
-    other runs measure of their networks."""
+    """The runs with all that was measured of their networks; those of `before` whose journal has not grown
+    keep their epochs."""
     known = {run.row.id: run for run in before}
-    runs = []
-    for run_id in run_ids:
-        row = store.run(run_id)
-        old = known.get(run_id)
-        if old is None or old.row.journal_seq != row.journal_seq:
-            epochs, metrics = store.results.epochs(run_id), store.results.metrics(run_id)
-            old = ComparedRun(row, tuple(epochs), metrics=metrics)
-        latencies, environments = store.results.latencies(run_id), store.results.newest_environments(run_id)
-        runs.append(replace(old, row=row, latencies=latencies, environments=environments))
-    return runs
+    return [compared_run(store, run_id, known.get(run_id)) for run_id in run_ids]
 
 
 def compare_runs(

@@ -5,7 +5,6 @@ Plain values without a screen. All that is said about a config is the engine's w
 
 from __future__ import annotations
 
-import contextlib
 import re
 import shlex
 from collections.abc import Mapping
@@ -21,11 +20,12 @@ from engine.config.described import (
     value_of,
 )
 from engine.config.idle import why_idle
-from engine.config.keys import ConfigError, with_values
+from engine.config.keys import ConfigError, with_values, with_variants
 from engine.config.priority import MOST_PRIORITY
 from engine.config.recipes import RECIPES
 from engine.config.run_config import RunConfig, variant_sections
 from engine.config.run_defaults import NO_DEFAULTS, RunDefaults
+from engine.plugins import loaded_plugins
 from engine.requests.configs import base_config, default_name
 
 NOT_TYPED = ("task", "recipe", "data.root", "slurm.dry_run")
@@ -151,13 +151,15 @@ class Draft:
 
     def _reference(self) -> RunConfig:
         """The config before anything was typed, but with the chosen model and the like."""
-        config = self.base
-        for section in variant_sections():
-            chosen = self.variant(section)
-            if chosen != getattr(config, section).name:
-                with contextlib.suppress(ConfigError):  # it does not suit the rest
-                    config = with_values(config, {f"{section}.name": chosen})
-        return config
+        chosen = {section: self.variant(section) for section in variant_sections()}
+        return with_variants(
+            self.base,
+            {
+                f"{section}.name": name
+                for section, name in chosen.items()
+                if name != getattr(self.base, section).name
+            },
+        )
 
 
 def command_line(draft: Draft, config: RunConfig, card: Card, first_card: Card, workspace: str = "") -> str:
@@ -168,6 +170,8 @@ def command_line(draft: Draft, config: RunConfig, card: Card, first_card: Card, 
     that the command would find by itself.
     """
     words = ["seg-engine"] + (["--workspace", workspace] if workspace else [])
+    for plugin in loaded_plugins():  # a run that is queued here has them on its record
+        words += ["--plugin", str(plugin.path)]
     from_recipe = config.recipe in RECIPES
     if from_recipe:
         base = base_config(config.recipe, draft.defaults)
@@ -182,7 +186,7 @@ def command_line(draft: Draft, config: RunConfig, card: Card, first_card: Card, 
     # They come first and bring their own values: what follows is said only where it differs from those.
     chosen = {key: names for key, names in differences(base, config).items() if chooses_variant(key)}
     words += [f"{key}={name}" for key, (_, name) in chosen.items()]
-    base = with_values(base, {key: name for key, (_, name) in chosen.items()})
+    base = with_variants(base, {key: name for key, (_, name) in chosen.items()})
     changed = [
         key for key in differences(base, config) if key not in ("recipe", "data.root", "slurm.dry_run")
     ]

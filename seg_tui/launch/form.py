@@ -29,6 +29,7 @@ from seg_tui.widgets.panes import pane
 if TYPE_CHECKING:
     from seg_tui.app import SegTui
 
+NOT_QUEUED = "the run was not queued: {}"
 MOST_NOTICES = 5
 """More problems that belong to no field are counted: notices would cover the form."""
 
@@ -140,7 +141,8 @@ class LaunchForm(Vertical):
 
         tui, seen = self.tui, look(config.data.root)
         if not seen.usable:
-            self.post_message(RunRefused([seen.line], data=True))
+            if not self.post_message(RunRefused([seen.line], data=True)):
+                tui.post_message(ActionEnded(NOT_QUEUED.format(seen.line), refused=True))
             return
         # Whoever has left the form meanwhile is told, too.
         try:
@@ -148,7 +150,7 @@ class LaunchForm(Vertical):
         except Exception as error:
             told = words_of(error)
             if not self.post_message(RunRefused(told.splitlines())):
-                tui.post_message(ActionEnded(f"the run was not queued: {told}", refused=True))
+                tui.post_message(ActionEnded(NOT_QUEUED.format(told), refused=True))
         else:
             if not self.post_message(RunQueued(cards)):
                 tui.post_message(ActionEnded(f"queued as {cards[-1].id}", refused=False))
@@ -157,6 +159,9 @@ class LaunchForm(Vertical):
     @on(RunRefused)
     def _tell_refusal(self, message: RunRefused) -> None:
         self._is_queueing = False
+        if not self.display:  # somebody has gone back to the recipes
+            self.tui.tell(NOT_QUEUED.format("\n".join(message.lines)), refused=True)
+            return
         if message.data:
             self.fields.refuse("data", message.lines[0])
             return

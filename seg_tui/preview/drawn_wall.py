@@ -65,6 +65,10 @@ class DrawnWall(Wall):
             self._wanted = view
             self._draw(dict(self.look.galleries), view, neighbours_of(self.look, view))
 
+    def files_changed(self) -> None:
+        """What hangs there may look otherwise now: the next `draw` is to see."""
+        self._wanted = None
+
     @work(thread=True, exclusive=True, group="draw")
     def _draw(self, galleries: dict[str, RunGallery], view: View, neighbours: list[View]) -> None:
         worker = get_current_worker()

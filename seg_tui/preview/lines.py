@@ -132,15 +132,18 @@ def legend_of(look: Look, shown: Shown, studio: Studio, columns: int) -> Text:
     first, runs, depth = look.first, list(look.galleries.values()), shown.view.depth
     of_run = {run: score for (run, _), score in shown.scores.items()}
     predicted = {
-        int(position) for counts in shown.predicted_pixels.values() for position in counts.nonzero()[0]
+        name
+        for (run, _), counts in shown.predicted_pixels.items()
+        for name, count in zip(look.galleries[run].classes, counts, strict=False)
+        if count
     }
     total = max(1, int(shown.target_pixels.sum()))
     paints, letters = studio.paints(first, depth), class_letters(first.classes)
     rows = []
     for position, name in enumerate(first.classes):
         pixels = int(shown.target_pixels[position])
-        if pixels or position in predicted:
-            dice = tuple(_class_dice(of_run.get(run.id), position) for run in runs)
+        if pixels or name in predicted:
+            dice = tuple(_class_dice(of_run.get(run.id), run, name) for run in runs)
             rows.append(LegendRow(name, paints[position], letters[position], pixels / total, dice))
     rows.sort(key=lambda row: -row.share)
     if shown.target_pixels[VOID]:
@@ -174,11 +177,12 @@ def _boundary_errors(runs: Sequence[RunGallery], shown: Shown) -> Text:
     return text
 
 
-def _class_dice(scores: Scores | None, position: int) -> float | None:
-    """A class's Dice; None also for a run that does not know the class."""
-    if scores is None or position >= len(scores.class_dice):
+def _class_dice(scores: Scores | None, run: RunGallery, name: str) -> float | None:
+    """A class's Dice; None also for a run that does not know the class. Its place says nothing: it may be
+    another class's in another run."""
+    if scores is None or name not in run.classes:
         return None
-    return scores.class_dice[position]
+    return scores.class_dice[run.classes.index(name)]
 
 
 def place_line(look: Look, shown: Shown | None, studio: Studio) -> Text:

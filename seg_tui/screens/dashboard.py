@@ -372,7 +372,9 @@ class Dashboard(Acting):
         if line is not None and line.group is not None and not self.table.runs.marked:
             ids = [run.id for run in line.group.runs]
         elif len(ids := self._ids()) == 1:
-            every = self.tui.snapshot.runs.values()
+            every = (
+                run for run in self.tui.snapshot.runs.values() if self.shows_archived or not run.archived
+            )
             ids = [run.id for run in every if run.experiment == self.targets()[0].experiment]
         if ids:
             self.tui.go_to.explanation(ids)

@@ -113,11 +113,8 @@ class PreviewScreen(Acting):
             self.post_message(GalleriesFound(tuple(found), "" if found else "\n".join(gone)))
 
     def _on_snapshot(self, before: Snapshot, now: Snapshot) -> None:
-        for run_id in self.run_ids:
-            old, new = before.runs.get(run_id), now.runs.get(run_id)
-            if (old and old.epoch, old and old.status) != (new and new.epoch, new and new.status):
-                self.find()
-                return
+        if any(_may_show_more(before.runs.get(run_id), now.runs.get(run_id)) for run_id in self.run_ids):
+            self.find()
 
     @on(GalleriesFound)
     def keep_galleries(self, message: GalleriesFound) -> None:
@@ -138,6 +135,7 @@ class PreviewScreen(Acting):
             if lost := [gallery.name for gallery in self.look.galleries.values() if gallery.id not in ids]:
                 self.notify(f"no predictions any more: {', '.join(lost)}", severity="warning", timeout=10)
             self.look.keep(there)
+            self.wall.files_changed()
             self.remove_class("empty")
             self.refresh_bindings()
             self._show()
@@ -297,3 +295,12 @@ class PreviewScreen(Acting):
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         if self.look.galleries:
             self.action_look("zoom", 2)
+
+
+def _may_show_more(old: RunSummary | None, new: RunSummary | None) -> bool:
+    """Whether a run may have kept other predictions since: those of an epoch are written after its scores are
+    known and before the first steps of the next one."""
+    if old is None or new is None:
+        return old is not new
+    steps_anew = (new.step or 0) < (old.step or 0)
+    return steps_anew or (old.epoch, old.status, old.phase) != (new.epoch, new.status, new.phase)

@@ -23,6 +23,8 @@ BAR_CELLS = 8
 MOST_LINES = 4
 """More GPUs than this stand side by side."""
 GAP = 2
+OF_SLURM = "slurm"
+"""The slot of runs that are Slurm's to place."""
 ROOM_OF_BAR, ROOM_OF_MEMORY = 50, 30
 """Columns of GPUs that are narrower do without a bar, or without memory: who has the GPU says more."""
 
@@ -83,10 +85,11 @@ class Meters(Still):
 
 def held_by(runs: Mapping[str, RunSummary], host: str) -> dict[str, list[RunSummary]]:
     """The runs under way on a host by the devices that they compute on; of one whose worker has not come up
-    yet nobody knows where it will be."""
+    yet nobody knows where it will be, but that of Slurm it is on none as long as its job waits."""
     holders: dict[str, list[RunSummary]] = {}
     for run in runs.values():
-        if run.status in UNDER_WAY and run.host in (host, ""):
+        comes_up = not run.host and run.slot != OF_SLURM
+        if run.status in UNDER_WAY and (run.host == host or comes_up):
             for device in (run.slot or run.device or "cpu").split(","):
                 holders.setdefault(device, []).append(run)
     return holders

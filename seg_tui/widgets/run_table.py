@@ -172,9 +172,10 @@ class RunTable(ScrollView, can_focus=True):
                 self.refresh(Region(0, y, self.size.width, 1))
         visible = self.runs.lines[top : top + self._page]
         asked = self.columns.lacking(line.run for line in visible if line.run is not None)
-        if asked != self._asked and any(asked):
-            self._asked = asked
-            self.post_message(self.FactsWanted(*asked))
+        if asked != self._asked:
+            self._asked = asked  # also that nothing is lacking: the same may be again, when a run has changed
+            if any(asked):
+                self.post_message(self.FactsWanted(*asked))
 
     def take_facts(self, curves: Mapping[str, str], siblings: Sequence[Sibling]) -> None:
         """Show what was read since `FactsWanted`."""

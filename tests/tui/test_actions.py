@@ -5,7 +5,9 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import threading
+import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,10 +15,13 @@ from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
-from engine.requests.lifecycle import set_tags
-from engine.store import Store, StoreError
+from engine.host.processes import identify
+from engine.requests.lifecycle import set_note, set_tags
+from engine.store import AgentState, Store, StoreError
 from engine.workspace import Workspace
+from seg_tui import changes
 from seg_tui.app import SegTui
+from seg_tui.live import SnapshotTaken
 from seg_tui.messages import ActionEnded
 from seg_tui.screens.dialogs import Ask, Confirm, Menu
 from seg_tui.screens.help import HelpScreen
@@ -24,7 +29,7 @@ from seg_tui.screens.launch import LaunchScreen
 from seg_tui.widgets.bars import SPINNER, TitleBar
 from seg_tui.widgets.run_table import RunTable
 from tests.engine.made_up_runs import finished_journal
-from tests.tui.conftest import notices, opened, screen_text, settled, until
+from tests.tui.conftest import notices, opened, screen_text, settled, type_at_once, until
 from tests.tui.made_up_workspace import add
 
 pytestmark = pytest.mark.asyncio
@@ -308,6 +313,19 @@ async def test_opening_starts_no_agent_and_says_that_runs_wait_for_one(
     assert not (workspace.root / "agents").exists()
 
 
+async def test_runs_that_an_agent_of_another_machine_holds_back_do_not_wait_for_nobody(
+    workspace: Workspace, no_agent: list[Workspace]
+) -> None:
+    with workspace.open_store() as store:
+        store.agents.say(AgentState(replace(identify(), host="elsewhere"), "quiet hours until 07:00"))
+    app = SegTui(workspace)
+    async with app.run_test(size=(140, 40)) as pilot:
+        await until(pilot, lambda: app.snapshot.holding, "what the agent says")
+        assert not app.snapshot.has_agent
+        await settled(pilot)
+        assert "1 queued · 6 runs" in screen_text(app)
+
+
 async def test_the_menu_renames_moves_protects_and_archives_and_z_takes_it_back(workspace: Workspace) -> None:
     async with opened(workspace) as (app, pilot):
         for letter, words in (("r", "the good one"), ("m", "new")):
@@ -470,6 +488,22 @@ async def test_a_run_that_ends_is_told_once_with_bell_and_notification(
     assert told_as in sequences
 
 
+async def test_a_run_that_begins_and_ends_between_two_looks_is_told_and_one_that_leaves_the_queue_is_not(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rung: list[str] = []
+    monkeypatch.setattr(SegTui, "ring", lambda app, sequences: rung.append(sequences))
+    add(workspace, "dddd0001", None, name="not wanted")
+    async with opened(workspace) as (app, pilot):
+        now = dict(app.snapshot.runs)
+        now["dddd0000"] = now["dddd0000"]._replace(status="failed", cause="exception", attempt=1)
+        now["dddd0001"] = now["dddd0001"]._replace(status="stopped", cause="stopped")
+        app.post_message(SnapshotTaken(replace(app.snapshot, runs=now)))
+        await told(app, pilot, "lr-0.1 failed (exception)")
+    assert len(rung) == 1
+    assert not any("not wanted" in line for line in notices(app))
+
+
 async def test_words_for_a_run_that_is_gone_are_refused_and_told_at_the_end(workspace: Workspace) -> None:
     async with opened(workspace) as (app, pilot):
         for key, words in (("t", "night"), ("o", "a thought")):
@@ -531,6 +565,54 @@ async def test_what_was_changed_before_a_change_broke_off_is_undone(
         await told(app, pilot, "undone: tags of 1 of 2 runs")
     with workspace.open_store() as store:
         assert [store.run(run_id).tags for run_id in ("aaaa0000", "aaaa0001")] == [(), ("night",)]
+
+
+async def test_tags_that_come_back_for_some_of_the_runs_take_no_others_away(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both runs share no tag, so none of theirs stood in the question."""
+    refused: list[str] = []
+
+    def once_refused(workspace: Workspace, store: Store, run_id: str, tags: tuple[str, ...]) -> bool:
+        if run_id == "aaaa0002" and not refused:
+            refused.append(run_id)
+            raise StoreError("the disk is full")
+        return set_tags(workspace, store, run_id, tags)
+
+    monkeypatch.setattr("engine.requests.lifecycle.set_tags", once_refused)
+    async with opened(workspace) as (app, pilot):
+        await press_on(app, pilot, "aaaa0000", "space")
+        await press_on(app, pilot, "aaaa0002", "space", "t", "x", "enter")
+        await until(pilot, lambda: isinstance(app.screen, Ask) and app.screen.query(".problem"), "it is back")
+        assert "Tags of unet-seed2" in screen_text(app)
+        await pilot.press("enter")
+        await told(app, pilot, "unet-seed2: x")
+    with workspace.open_store() as store:
+        assert [store.run(run_id).tags for run_id in ("aaaa0000", "aaaa0002")] == [("x",), ("night", "x")]
+
+
+async def test_changes_are_undone_one_after_the_other_however_fast_the_keys_come(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(workspace: Workspace, store: Store, run_id: str, note: str) -> bool:
+        time.sleep(0.3 if note == "one" else 0.0)
+        return set_note(workspace, store, run_id, note)
+
+    async with opened(workspace) as (app, pilot):
+        for note in ("one", "two"):
+            app.act(changes.set_note, ["aaaa0000"], note)
+            await settled(pilot)
+        monkeypatch.setattr("engine.requests.lifecycle.set_note", slow)
+        type_at_once(app, "zz")
+        await until(pilot, lambda: sum("undone: note" in line for line in notices(app)) == 2, "both")
+        assert not any("since" in line for line in notices(app))
+        with workspace.open_store() as store:
+            assert store.run("aaaa0000").note == ""
+            app.act(changes.set_note, ["aaaa0000"], "three")
+            await settled(pilot)
+            store.lifecycle.update_card("aaaa0000", note="somebody else's")
+        await pilot.press("z")
+        await told(app, pilot, "not undone: note of unet-seed0; it changed since")
 
 
 @pytest.mark.parametrize("leaves", [False, True])

@@ -133,6 +133,17 @@ async def test_settings_hold_at_once_and_are_kept_in_the_workspace(workspace: Wo
         assert "experiment" not in run_lines(app)[0]
 
 
+async def test_what_another_dashboard_has_set_meanwhile_stays(workspace: Workspace) -> None:
+    earlier = make_app(workspace)
+    async with opened(workspace) as (app, pilot):
+        app.change_settings(refresh=2.5)
+        await settled(pilot)
+    async with earlier.run_test() as pilot:
+        earlier.change_settings(theme="textual-light")
+        await settled(pilot)
+    assert load_settings(workspace) == (Settings("textual-light", refresh=2.5), "")
+
+
 async def test_settings_show_which_of_them_a_key_would_change(workspace: Workspace) -> None:
     async with opened(workspace) as (app, pilot):
         await pilot.press("f2")

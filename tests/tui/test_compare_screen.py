@@ -12,10 +12,12 @@ from textual.pilot import Pilot
 from textual.widgets import TabbedContent, TabPane
 from textual.worker import Worker, get_current_worker
 
+from engine.report.compare import compare
+from engine.report.compared_runs import compared_run
 from engine.workspace import Workspace
 from seg_tui.app import SegTui
 from seg_tui.compare.choice import Choice
-from seg_tui.compare.reading import compare_runs
+from seg_tui.compare.reading import Compared, compare_runs
 from seg_tui.screens.compare import CompareScreen
 from seg_tui.screens.dashboard import Dashboard
 from seg_tui.widgets.chart import Chart
@@ -246,6 +248,24 @@ async def test_runs_that_score_another_network_take_no_room_in_the_legend(compar
     async with comparing(compared, ("aaaa0000", "eval0000")) as (app, _, screen):
         assert names(screen) == ["A unet-seed0"]
         assert "eval0000" in screen_text(app), "its numbers are in the table"
+
+
+def test_what_is_compared_and_exported_is_what_the_command_line_compares(compared: Workspace) -> None:
+    for run_id, dice in (("eval0000", 0.5), ("eval0001", 0.7)):
+        journal = evaluation_journal("aaaa0000", {"one": dice})
+        run = make_run_dir(compared.runs, run_id, journal, evaluation_config("aaaa0000"))
+        with compared.open_store() as store:
+            store.journals.import_run(run)
+    with compared.open_store() as store:
+        for ids in (("aaaa0000", "eeee0000"), ("eval0000", "eval0001")):
+            found = compare_runs(lambda: store, ids, (), Choice())
+            assert isinstance(found, Compared)
+            assert any(metric.name.startswith("dice: ") for metric in found.comparison.metrics), ids
+            assert found.comparison.classes, ids
+            again = compare_runs(lambda: store, ids, found.runs, Choice())
+            assert isinstance(again, Compared)
+            asked = compare([compared_run(store, run_id) for run_id in ids])
+            assert found.comparison == again.comparison == asked
 
 
 @pytest.mark.asyncio

@@ -589,7 +589,8 @@ def test_a_device_is_held_by_whom_it_was_given_to_on_this_machine(workspace: Wor
     assert (running.slot, runs["aaaa0000"].slot, runs["dddd0000"].slot) == ("cuda:2,cuda:3", "", "")
     elsewhere = running._replace(id="cccc0001", host="other")
     alone = running._replace(id="cccc0002", slot="", device="cuda:0")
-    holders = held_by({run.id: run for run in (running, elsewhere, alone)}, "box")
+    in_slurms_queue = running._replace(id="cccc0003", status="starting", host="", slot="slurm", device="")
+    holders = held_by({run.id: run for run in (running, elsewhere, alone, in_slurms_queue)}, "box")
     assert holders == {"cuda:2": [running], "cuda:3": [running], "cuda:0": [alone]}
 
 
@@ -627,3 +628,19 @@ async def test_runs_that_come_into_an_empty_table_are_gone_through_with_keys(
         await until(pilot, lambda: len(app.screen.table.runs.lines) == 2, "the runs")
         await pilot.press("down")
         assert app.screen.table.runs.cursor == 1
+
+
+@pytest.mark.asyncio
+async def test_a_curve_is_read_again_whenever_its_run_has_changed(workspace: Workspace) -> None:
+    async with opened(workspace) as (app, pilot):
+        curves = app.screen.query_one(RunTable).columns.seen.curves
+        await until(pilot, lambda: curves.get("aaaa0000"), "the first")
+        for note in ("one", "two", "three"):
+            changed = app.snapshot.runs["aaaa0000"].changed
+            with workspace.open_store() as store:
+                store.lifecycle.update_card("aaaa0000", note=note)
+            app.live.nudge()
+            await until(
+                pilot, lambda changed=changed: app.snapshot.runs["aaaa0000"].changed > changed, "the change"
+            )
+            await until(pilot, lambda: curves.get("aaaa0000"), f"the curve after {note}")

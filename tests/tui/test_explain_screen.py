@@ -13,6 +13,7 @@ from engine.workspace import Workspace
 from seg_tui.app import SegTui
 from seg_tui.explain.reading import Explained
 from seg_tui.screens.explain import ExplainScreen
+from seg_tui.widgets.run_table import RunTable
 from tests.tui.conftest import opened, screen_text, settled, until
 from tests.tui.made_up_workspace import add, broken_journal, learning_journal
 from tests.tui.snapshots import app_at
@@ -113,3 +114,17 @@ async def test_a_group_is_explained_and_the_cursor_stays_on_its_key(sweep: Works
         await settled(pilot)
         assert "best Dice against optimizer.lr" in screen_text(app)
         assert why(app).query_one(OptionList).highlighted == len(turned.factors) - 1
+
+
+@pytest.mark.asyncio
+async def test_archived_runs_of_an_experiment_count_while_they_are_shown(workspace: Workspace) -> None:
+    with workspace.open_store() as store:
+        store.lifecycle.archive("aaaa0001", True)
+    async with opened(workspace, (80, 24)) as (app, pilot):
+        app.screen.query_one(RunTable).put_cursor("aaaa0000")
+        await pilot.press("W")
+        await until(pilot, lambda: isinstance(app.screen, ExplainScreen))
+        assert set(why(app).run_ids) == {"aaaa0000", "aaaa0002"}
+        await pilot.press("escape", "x", "h", "W")
+        await until(pilot, lambda: isinstance(app.screen, ExplainScreen))
+        assert set(why(app).run_ids) == {"aaaa0000", "aaaa0001", "aaaa0002"}

@@ -18,7 +18,7 @@ from textual.pilot import Pilot
 from textual.widgets import ContentSwitcher, Input
 
 from engine.cli.main import command_line as run_seg_engine
-from engine.config.described import differences
+from engine.config.described import differences, value_of
 from engine.config.idle import IdleKey
 from engine.config.keys import ConfigError
 from engine.config.recipes import RECIPES, get_recipe
@@ -32,8 +32,8 @@ from engine.run.directory import RunCard
 from engine.store import Store, StoreError
 from engine.workspace import Workspace
 from seg_tui.app import SegTui
-from seg_tui.launch.draft import Card, Draft, command_line, form_keys
-from seg_tui.launch.queueing import queue_run, read_origin
+from seg_tui.launch.draft import Card, Draft, command_line, exact_text, form_keys
+from seg_tui.launch.queueing import look_at_data, queue_run, read_origin
 from seg_tui.screens.dashboard import Dashboard
 from seg_tui.screens.dialogs import Confirm
 from seg_tui.screens.folder_picker import FolderPicker
@@ -403,6 +403,49 @@ async def test_another_optimizer_brings_its_own_keys_and_takes_the_others_away()
     assert " optimizer.name=adamw schedule.name=cosine optimizer.layer_decay=0.5 " in command
 
 
+@pytest.mark.parametrize(
+    ("chosen", "typed"),
+    [
+        ({"schedule.name": "one_cycle"}, {"schedule.warmup_epochs": "0"}),
+        ({"model.name": "smp"}, {"data.size": "256x320"}),
+    ],
+    ids=["a schedule that wants no warm-up", "a model that wants another size"],
+)
+async def test_a_choice_that_suits_the_rest_only_once_that_is_changed_has_its_fields_and_its_command(
+    workspace: Workspace, chosen: dict[str, str], typed: dict[str, str]
+) -> None:
+    async with opened(workspace) as (app, pilot):
+        screen = await open_form(app, pilot, "street-fast")
+        draft = screen.form.draft
+        for key, name in chosen.items():
+            row(screen, key).editor.value = name
+        await pilot.pause()
+        assert screen.form.checked.problems.keys() == typed.keys()
+        fields = {key: draft.text(key) for key in form_keys() if draft.is_there(key)}
+        for key, text in typed.items():
+            await put(screen, pilot, key, text)
+        config = screen.form.checked.config
+        assert config is not None
+        assert {key: exact_text(value_of(config, key)) for key in fields} == fields | typed
+        words = [f"{key}={value}" for key, value in (chosen | typed).items()]
+        assert f"run street-fast {' '.join(words)} --queue" in said(screen, "command")
+
+
+async def test_the_command_names_the_plugins_that_the_queued_run_would_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.plugins._plugins", {})
+    plugin = tmp_path / "own.py"
+    plugin.write_text("# it brings nothing\n")
+    load_plugin(plugin)
+    draft = Draft.of_recipe("quick")
+    draft.data = "/data"
+    config = draft.check().config
+    assert config is not None
+    words = shlex.split(command_line(draft, config, Card(), Card()))
+    assert words[:5] == ["seg-engine", "--plugin", str(plugin), "run", "quick"]
+
+
 async def test_a_run_with_pre_training_is_queued_behind_it(workspace: Workspace, scenes: Path) -> None:
     async with opened(workspace) as (app, pilot):
         screen = await open_form(app, pilot, "paper-modern-unet-pt")
@@ -744,6 +787,24 @@ async def test_a_run_that_is_queued_closes_its_form_and_not_the_help_over_it(
     assert isinstance(app.screen, HelpScreen)
     await pilot.press("escape")
     await until(pilot, lambda: isinstance(app.screen, Dashboard), "the dashboard")
+
+
+async def test_data_that_cannot_be_used_is_told_to_whom_has_left_the_form_meanwhile(
+    form: tuple[LaunchScreen, Pilot[None]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screen, pilot = form
+    gate = Gate(look_at_data)
+    monkeypatch.setattr("seg_tui.launch.queueing.look_at_data", gate)
+    row(screen, "data").editor.value = str(tmp_path)
+    await pilot.pause()
+    await pilot.press("ctrl+t")
+    await until(pilot, gate.reached.is_set, "the look at the data")
+    await pilot.press("escape")
+    await until(pilot, lambda: isinstance(screen.app.screen, Confirm), "the question")
+    await pilot.press("y")
+    await until(pilot, lambda: screen.query_one(ContentSwitcher).current == "recipes", "the recipes")
+    gate.open.set()
+    await until(pilot, lambda: any("the run was not queued" in line for line in notices(screen.app)), "why")
 
 
 async def test_a_recipe_that_is_taken_at_once_has_the_defaults_of_the_workspace(

@@ -8,8 +8,11 @@ import re
 import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from PIL import Image
 from rich.cells import cell_len
 from textual.actions import parse
 from textual.binding import Binding
@@ -18,22 +21,32 @@ from textual.pilot import Pilot
 from engine.store import Store
 from engine.workspace import Workspace
 from seg_tui.app import SegTui
+from seg_tui.live import SnapshotTaken
+from seg_tui.preview.galleries import RunGallery
 from seg_tui.preview.keys import KEYS
+from seg_tui.preview.lines import legend_of
 from seg_tui.preview.look import Box, Look
-from seg_tui.preview.view import best_grid
+from seg_tui.preview.studio import Studio
+from seg_tui.preview.view import best_grid, view_of
 from seg_tui.screens.preview import PreviewScreen
 from seg_tui.widgets.class_legend import LegendRow, legend
 from seg_tui.widgets.label_image import LabelImage, shorten
 from tests.tui.conftest import notices, opened, screen_text, settled, until
 from tests.tui.made_up_gallery import (
     CAR,
+    HEIGHT,
     PERSON,
     SAMPLES,
     VOID,
+    WIDTH,
     add_detection,
     add_evaluation,
     add_with_gallery,
+    image,
+    prediction,
     score_of,
+    target,
+    write_class_map,
     write_epoch,
 )
 from tests.tui.made_up_workspace import add, running_journal
@@ -320,6 +333,32 @@ async def test_a_running_run_shows_its_next_epoch_when_it_comes(empty_workspace:
         await until(pilot, lambda: screen.look.epoch == 20)
 
 
+async def test_predictions_that_are_still_written_when_their_epoch_is_told_come_when_they_are_there(
+    empty_workspace: Workspace,
+) -> None:
+    run = add(
+        empty_workspace,
+        "live0001",
+        running_journal(epochs=19),
+        {"data.size": "32x64"},
+        status="running",
+    )
+    gallery = empty_workspace.run_dir(run).gallery
+    write_epoch(gallery, 10, (0.5, 0.5, 0.5))
+    async with preview(empty_workspace, run) as (screen, pilot):
+
+        def now_is(**values: object) -> None:
+            runs = {run: screen.tui.snapshot.runs[run]._replace(**values)}
+            screen.tui.post_message(SnapshotTaken(replace(screen.tui.snapshot, runs=runs)))
+
+        write_class_map(gallery / "epoch_0020" / f"{SAMPLES[2]}.png", prediction(2, 0.9))
+        now_is(epoch=20, phase="val", step=10)
+        await until(pilot, lambda: "no prediction of this image at epoch 20" in frames(screen)[2].problem)
+        write_epoch(gallery, 20, (0.9, 0.9, 0.9))
+        now_is(epoch=20, phase="train", step=1)
+        await until(pilot, lambda: frames(screen)[2].picture is not None, "the prediction")
+
+
 async def test_an_evaluation_shows_its_worst_images_at_their_own_size(gallery_workspace: Workspace) -> None:
     add_evaluation(gallery_workspace, "eval0001", name="good-val-original")
     async with preview(gallery_workspace, "eval0001") as (screen, pilot):
@@ -580,3 +619,31 @@ def test_wide_letters_are_cut_by_the_cells_that_they_take() -> None:
     rows = [LegendRow("道路", (0, 0, 0), "a", 0.5, (0.5,)), LegendRow("road", (0, 0, 0), "b", 0.5, (0.5,))]
     wide, narrow = legend(rows, ["Dice"], [], True, "dim").plain.splitlines()[-2:]
     assert cell_len(wide) == cell_len(narrow)
+
+
+def test_a_class_has_its_own_dice_where_runs_have_other_class_sets(tmp_path: Path) -> None:
+    """The second run does not know the person, so its car has another place; half of that is wrong."""
+    galleries = {}
+    for run_id, classes in (("aaaa0001", ("road", "person", "car")), ("aaaa0002", ("road", "car"))):
+        truth = target(0)
+        if "person" not in classes:
+            truth[truth == PERSON] = VOID
+            truth[truth == CAR] = classes.index("car")
+        predicted = truth.copy()
+        if "person" not in classes:
+            predicted[:, 48:] = classes.index("road")
+        folder, file = tmp_path / run_id, tmp_path / run_id / "epoch_0010" / "one.png"
+        write_class_map(folder / "inputs" / "one_target.png", truth)
+        Image.fromarray(image(0)).save(folder / "inputs" / "one_image.png")
+        write_class_map(file, predicted)
+        colors = ((0, 0, 200), (200, 0, 0), (0, 200, 0))[: len(classes)]
+        files = {10: {"one": file}}
+        sizes = {"one": (HEIGHT, WIDTH)}
+        galleries[run_id] = RunGallery(run_id, run_id, folder, classes, colors, None, files, sizes)
+    look, studio = Look(), Studio()
+    look.keep(list(galleries.values()))
+    view = view_of(look, 40, 120, "true")
+    assert view is not None
+    lines = legend_of(look, studio.draw(galleries, view, lambda: None), studio, 0).plain.splitlines()
+    dice = {line[3:17].strip(): line.split()[-2:] for line in lines if line.startswith("██")}
+    assert (dice["person"], dice["car"]) == (["1.000", "–"], ["1.000", "0.667"])
