@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from engine.classes import CITYSCAPES
-from engine.cli.compare import compared_run
 from engine.cli.export import provenance
 from engine.config.export import ExportConfig
 from engine.config.keys import with_values
@@ -29,6 +28,7 @@ from engine.report.compare import (
 )
 from engine.report.compare_config import is_external
 from engine.report.compare_latex import comparison_latex
+from engine.report.compared_runs import compared_run
 from engine.report.measures import Evaluation, Value
 from engine.report.model_card import model_card
 from engine.report.published import PUBLISHED_RESULTS, TABLES, literature_results, published_results
