@@ -384,7 +384,7 @@ def test_a_character_that_is_half_written_when_the_log_is_looked_at_stays_whole(
             log.write(rest)
 
     looks = iter([False, True])
-    monkeypatch.setattr("engine.cli.watch.is_over", lambda row: next(looks))
+    monkeypatch.setattr("engine.cli.watch.is_settled", lambda row: next(looks))
     monkeypatch.setattr("engine.cli.watch.time.sleep", write_on)
     assert seg("logs aaaa -f").out == "Straße\n"
 
