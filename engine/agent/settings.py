@@ -8,6 +8,7 @@ from typing import Any
 
 from engine.config.agent import SECTION, AgentConfigError, agent_config, load_agent_config
 from engine.config.settings_file import files_of
+from engine.host.input_files import version_of
 
 
 class Settings:
@@ -22,7 +23,7 @@ class Settings:
 
     def refresh(self) -> bool:
         """Read the files if they are others than before; returns whether they were."""
-        now = [_version(file) for file in files_of(SECTION, self._root)]
+        now = [version_of(file) for file in files_of(SECTION, self._root)]
         if now == self._seen:
             return False
         self._seen = now
@@ -31,12 +32,3 @@ class Settings:
         except AgentConfigError as error:
             self.fault = str(error)
         return True
-
-
-def _version(file: Path) -> tuple[int, ...] | None:
-    """Differs between two versions of a file; None where there is none."""
-    try:
-        status = file.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino

@@ -52,6 +52,16 @@ def shown(path: str | os.PathLike[str]) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
+def version_of(path: Path) -> tuple[int, ...] | None:
+    """Differs between two versions of a file, also where one has taken the other's place; None where there is
+    none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
 def is_text(name: str) -> bool:
     """Whether a name can be stored: one that is not UTF-8 reaches Python with surrogates, which JSON and
     databases refuse."""

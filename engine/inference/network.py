@@ -23,6 +23,7 @@ from engine.data.batches import normalise
 from engine.data.decode import resize_image
 from engine.data.membership import Trained
 from engine.errors import EngineError
+from engine.host.input_files import version_of
 from engine.learning.checkpoint import CheckpointError, check_fits, load_checkpoint
 from engine.learning.compiled_passes import CompiledPasses
 from engine.learning.hardware import Hardware
@@ -185,19 +186,10 @@ def _read(path: Path) -> tuple[dict[str, Any], str]:
     """A checkpoint and the SHA-256 of the very file that it was read from: a training that is under way may
     put another in its place at any time. Raises CheckpointError."""
     while True:
-        seen = _version(path)
+        seen = version_of(path)
         content, sha256 = load_checkpoint(path), sha256_of(path)
-        if _version(path) == seen:
+        if version_of(path) == seen:
             return content, sha256
-
-
-def _version(path: Path) -> tuple[int, int, int] | None:
-    """What tells a file from one that takes its place; None where there is none."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _section_of(path: Path, table: Mapping[str, Any]) -> ModelSection:
