@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from engine.errors import EngineError
 from engine.exits import FAULT
 from engine.host.processes import python_command, python_environment
+from engine.plugins import loaded_plugins
 from engine.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -91,9 +92,11 @@ def ask_engine(workspace: Workspace, store: Store, ids: Sequence[str], command: 
 
 
 def _told(workspace: Workspace, words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Run a command to its end; returns the names of the runs that it queued, and its notes, a line each."""
+    """Run a command to its end, with the plugins that are loaded here; returns the names of the runs that it
+    queued, and its notes, a line each."""
+    plugins = [word for plugin in loaded_plugins() for word in ("--plugin", str(plugin.path))]
     done = subprocess.run(
-        python_command("engine.cli", "--workspace", str(workspace.root), *words),
+        python_command("engine.cli", "--workspace", str(workspace.root), *plugins, *words),
         env=python_environment(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -102,7 +105,7 @@ def _told(workspace: Workspace, words: Sequence[str]) -> tuple[list[str], list[s
         start_new_session=True,
     )
     if done.returncode == FAULT:
-        raise RuntimeError(f"seg-engine {shlex.join(words)} failed:\n{done.stderr}")
+        raise RuntimeError(f"seg-engine {shlex.join([*plugins, *words])} failed:\n{done.stderr}")
     if done.returncode:
         said = [line.removeprefix("error: ") for line in done.stderr.splitlines() if line.strip()]
         raise CommandRefused("\n".join(said) or f"it ended with exit status {done.returncode}")

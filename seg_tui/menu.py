@@ -100,12 +100,13 @@ QUESTIONS = {
 
 
 def do(screen: Acting, chosen: str, runs: Sequence[RunSummary]) -> None:
-    """Do what was chosen to the runs, or ask for the words that it needs."""
+    """Do what was chosen to the runs that can obey, or ask for the words that it needs."""
+    if chosen in ("pause", "unpause", "priority"):
+        runs = [run for run in runs if run.status == "queued"]
     ids, act = [run.id for run in runs], screen.tui.act
     match chosen:
         case "pause" | "unpause":
-            queued = [run.id for run in runs if run.status == "queued"]
-            act(actions.set_place, queued, None, chosen == "pause")
+            act(actions.set_place, ids, None, chosen == "pause")
         case "archive" | "unarchive":
             act(changes.archive, ids, chosen == "archive")
         case "protect" | "unprotect":

@@ -95,12 +95,7 @@ def comparison_text(comparison: Comparison, width: int | None) -> Text:
         parts.append(_titled(OOD_TITLE, ood_lines_table(comparison.ood, width)))
     if comparison.environments:
         parts.append(_titled(ENVIRONMENTS, environment_lines_table(comparison.environments, width)))
-    if comparison.crf:
-        parts.append(_titled(CRF_TITLE, crf_lines_table(comparison.crf, width)))
-        parts += [
-            _titled(f"IoU by class, {lines[0].scored_on}: {CRF_TITLE}", crf_class_table(lines, width))
-            for lines in by_images(comparison.crf)
-        ]
+    parts += crf_tables(comparison.crf, width)
     if comparison.speed is not None:
         parts.append(_titled(SPEED_TITLE, speed_table(comparison.speed, width)))
     if comparison.published:
@@ -230,33 +225,55 @@ def environment_lines_table(
     return text_table(columns, width)
 
 
-def crf_lines_table(lines: Sequence[CrfLine], width: int | None) -> Text:
+def crf_tables(
+    lines: Sequence[CrfLine], width: int | None, styles: Mapping[str, str] = VERDICT_STYLES
+) -> list[Text]:
+    """All that CRFs made of the predictions of compared runs: the scores, and those of each class for each
+    kind of images; none without lines."""
+    if not lines:
+        return []
+    return [
+        _titled(CRF_TITLE, crf_lines_table(lines, width, styles)),
+        *(
+            _titled(f"IoU by class, {alike[0].scored_on}: {CRF_TITLE}", crf_class_table(alike, width, styles))
+            for alike in by_images(lines)
+        ),
+    ]
+
+
+def crf_lines_table(
+    lines: Sequence[CrfLine], width: int | None, styles: Mapping[str, str] = VERDICT_STYLES
+) -> Text:
     """A line for each entry and kind of images: scores without a CRF and with it."""
     columns = [
         Column("scored on", [line.scored_on for line in lines], least=10),
-        Column("", [line.letter for line in lines]),
-        *_without_and_with("Dice", [line.dice for line in lines], rank=2),
-        *_without_and_with("mIoU", [line.miou for line in lines], rank=1),
+        Column("", [(line.letter, styles.get(line.letter, "")) for line in lines]),
+        *_without_and_with("Dice", [line.dice for line in lines], 2, styles),
+        *_without_and_with("mIoU", [line.miou for line in lines], 1, styles),
         Column("an image", [duration(line.seconds) for line in lines], right=True, rank=3),
         Column("parameters", [line.parameters for line in lines], rank=4),
     ]
     return text_table(columns, width)
 
 
-def crf_class_table(lines: Sequence[CrfLine], width: int | None) -> Text:
+def crf_class_table(
+    lines: Sequence[CrfLine], width: int | None, styles: Mapping[str, str] = VERDICT_STYLES
+) -> Text:
     """IoU of each class in lines that were scored on the same images, the biggest loss by the CRF first."""
     names = classes_of(lines)
     columns = [Column("class", names, least=10)]
     for place, line in enumerate(lines):
         values = [line.class_iou.get(name) for name in names]
-        columns += _without_and_with(line.letter, values, rank=place)
+        columns += _without_and_with(line.letter, values, place, styles)
     return text_table(columns, width)
 
 
-def _without_and_with(title: str, values: Sequence[Value | None], rank: int) -> list[Column]:
+def _without_and_with(
+    title: str, values: Sequence[Value | None], rank: int, styles: Mapping[str, str]
+) -> list[Column]:
     before = [number(CRF_IOU, without(value)) for value in values]
     after = [number(CRF_IOU, value) for value in values]
-    change = _differences(CRF_IOU, values, VERDICT_STYLES)
+    change = _differences(CRF_IOU, values, styles)
     return [
         Column(f"{title} without", before, right=True, rank=rank),
         Column("with", after, right=True, rank=rank),

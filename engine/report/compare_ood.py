@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,13 +126,15 @@ def _line(letter: str, key: tuple[str, str, str], rows: Sequence[tuple[int, OodR
     )
 
 
-def ood_lines_table(lines: Sequence[OodLine], width: int | None) -> Text:
-    """A line for each, for a terminal."""
+def ood_lines_table(
+    lines: Sequence[OodLine], width: int | None, styles: Mapping[str, str] | None = None
+) -> Text:
+    """A line for each, for a terminal; `styles` are those of the letters, where they have any."""
     columns = [
         Column("data", [line.data for line in lines], least=10),
         Column("of", [line.level for line in lines]),
         Column("score", [line.score for line in lines]),
-        Column("", [line.letter for line in lines]),
+        Column("", [(line.letter, (styles or {}).get(line.letter, "")) for line in lines]),
         *(
             Column(title, [line.told[place] for line in lines], right=True)
             for place, title in enumerate(("AUROC", "AP", "FPR95"))

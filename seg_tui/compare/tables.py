@@ -13,6 +13,7 @@ from engine.report.compare_formats import (
     LITERATURE_TITLE,
     PUBLISHED_TITLE,
     class_table,
+    crf_tables,
     environment_lines_table,
     key_table,
     literature_table,
@@ -20,6 +21,7 @@ from engine.report.compare_formats import (
     numbers_table,
     published_table,
 )
+from engine.report.compare_ood import ood_lines_table
 from engine.report.short_names import ShortNames
 from engine.typed import typed
 from engine.visible import one_line
@@ -32,13 +34,15 @@ TABS = {
     "config": "Config",
     "speed": "Speed",
     "environments": "Environments",
+    "ood": "OOD",
+    "crf": "CRF",
     "published": "Published",
 }
 
 
 class ComparedTables(TabbedContent):
-    """Numbers, scores by class, keys that differ, speed and environments; the published numbers only where
-    asked for."""
+    """Numbers, scores by class, keys that differ, speed, environments, out-of-distribution detection and
+    CRFs; the published numbers only where asked for."""
 
     def __init__(self) -> None:
         super().__init__(initial="numbers", classes="pane around-focus")
@@ -58,6 +62,8 @@ class ComparedTables(TabbedContent):
         self._table("config").show(lambda width: _config(comparison))
         self._table("speed").show(lambda width: speed_text(comparison.speed, styles, width))
         self._table("environments").show(lambda width: _environments(comparison, styles, width))
+        self._table("ood").show(lambda width: _ood(comparison, styles, width))
+        self._table("crf").show(lambda width: _crf(comparison, styles, width))
         self._table("published").show(lambda width: _published(comparison))
 
     def offer_published(self, offered: bool) -> None:
@@ -115,6 +121,20 @@ def _environments(comparison: Comparison, styles: dict[str, str], width: int) ->
         return Text(f"scored in no other environment yet; `{command}` does that", "dim")
     table = environment_lines_table(comparison.environments, width, styles)
     return Text("\n").join([Text("Dice and mIoU, and the difference to the run's own images", "dim"), table])
+
+
+def _ood(comparison: Comparison, styles: dict[str, str], width: int) -> Text:
+    if not comparison.ood:
+        command = typed("ood", "RUN", "--ood-data", "DIR")
+        return Text(f"no out-of-distribution scores yet; `{command}` measures them", "dim")
+    return ood_lines_table(comparison.ood, width, styles)
+
+
+def _crf(comparison: Comparison, styles: dict[str, str], width: int) -> Text:
+    if not comparison.crf:
+        command = typed("evaluate", "RUN", "--crf")
+        return Text(f"scored with no CRF yet; `{command}` does that", "dim")
+    return Text("\n\n").join(crf_tables(comparison.crf, width, styles))
 
 
 def _published(comparison: Comparison) -> Text:

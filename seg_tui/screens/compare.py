@@ -55,7 +55,7 @@ class CompareScreen(Acting):
         Binding("m", "choose('next_score')", "metric", tooltip="Curves: Dice, loss, mIoU or learning rate"),
         Binding("M", "choose('other_split')", "val/train", tooltip="Curves: validation or training"),
         Binding("T", "choose('other_x')", "epoch/time", tooltip="X axis: epochs or training time"),
-        Binding("v", "tables('go_on')", "next table", tooltip="Next table; 1 to 6 select one"),
+        Binding("v", "tables('go_on')", "next table", tooltip="Next table; 1 to 8 select one"),
         Binding("P", "published", "published", tooltip="Numbers of the study and of other networks"),
         Binding("x", "export", "export", tooltip="Export this view as CSV, Markdown, LaTeX or PNG"),
         Binding("p", "preview", "preview", tooltip="Predictions of these runs side by side"),
@@ -67,7 +67,7 @@ class CompareScreen(Acting):
         Binding("pagedown", "tables('scroll_lines', 10)", show=False),
         *(
             Binding(str(place), f"tables('go_to', {place})", f"table {place}", show=False)
-            for place in range(1, 7)
+            for place in range(1, 9)
         ),
     ]
 

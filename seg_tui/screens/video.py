@@ -158,8 +158,9 @@ class VideoScreen(Screen[None]):
         self._ask(lambda: self._reel.go_to(at + seconds))
 
     def _ask(self, give: Callable[[], Shot | None]) -> None:
-        """Pause, and show what a thread gets."""
+        """Pause, and show what a thread gets, which is nothing before the first frame."""
         self._stop()
+        self._tell()
         self._show(self._new_order(), give)
 
     def _stop(self) -> None:

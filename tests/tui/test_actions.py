@@ -16,11 +16,13 @@ from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
 from engine.host.processes import identify
+from engine.plugins import load_plugin
 from engine.requests.lifecycle import set_note, set_tags
 from engine.store import AgentState, Store, StoreError
 from engine.workspace import Workspace
 from seg_tui import changes
 from seg_tui.app import SegTui
+from seg_tui.commands import ask_engine
 from seg_tui.live import SnapshotTaken
 from seg_tui.messages import ActionEnded
 from seg_tui.screens.dialogs import Ask, Confirm, Menu
@@ -419,6 +421,43 @@ async def test_each_command_in_the_menu_gets_the_run_and_what_was_typed(
         ["predict", "aaaa0001", "a.png", "--out", "predicted", "--queue", "--json"],
         ["sweep", "aaaa0001", "optimizer.lr=0.1,0.01", "--yes", "--json"],
     ]
+
+
+async def test_commands_from_the_menu_know_the_plugins_of_the_dashboard(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.plugins._plugins", {})
+    plugin = tmp_path / "own.py"
+    plugin.write_text("# it brings nothing\n")
+    load_plugin(plugin)
+    asked: list[list[str]] = []
+
+    def run(command: list[str], **options: object) -> subprocess.CompletedProcess[str]:
+        asked.append(command[command.index("--workspace") + 2 :])
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr("seg_tui.commands.subprocess.run", run)
+    with workspace.open_store() as store:
+        ask_engine(workspace, store, ["aaaa0001"], "sweep", "model.name=own seed=1,2")
+    assert asked == [
+        ["--plugin", str(plugin), "sweep", "aaaa0001", "model.name=own", "seed=1,2", "--json"],
+    ]
+
+
+async def test_of_marked_runs_those_that_wait_get_the_priority(
+    workspace: Workspace, no_agent: list[Workspace]
+) -> None:
+    async with opened(workspace) as (app, pilot):
+        await press_on(app, pilot, "aaaa0001", "space")
+        await press_on(app, pilot, "dddd0000", "space", "x")
+        await until(pilot, lambda: isinstance(app.screen, Menu), "the menu")
+        await pilot.press("y")
+        await until(pilot, lambda: isinstance(app.screen, Ask), "the question")
+        app.screen.query_one(Input).value = "5"
+        await pilot.press("enter")
+        await told(app, pilot, "lr-0.1: priority 5")
+    with workspace.open_store() as store:
+        assert store.run("dddd0000").priority == 5
 
 
 async def test_the_menu_pauses_continues_and_reprioritises_what_waits(

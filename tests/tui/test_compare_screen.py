@@ -22,6 +22,8 @@ from seg_tui.screens.compare import CompareScreen
 from seg_tui.screens.dashboard import Dashboard
 from seg_tui.widgets.chart import Chart
 from tests.engine.made_up_runs import (
+    detection_config,
+    detection_journal,
     evaluation_config,
     evaluation_journal,
     generalise_config,
@@ -30,6 +32,7 @@ from tests.engine.made_up_runs import (
     latency_journal,
     latency_result,
     make_run_dir,
+    refined_journal,
 )
 from tests.tui.conftest import opened, screen_text, settled, until
 from tests.tui.made_up_workspace import NOW, add, learning_journal
@@ -308,6 +311,54 @@ async def test_environments_are_told_for_each_run_that_was_scored_there(compared
         assert row(app, "town") == ["B", "3", "0.5000", "-0.3000", "0.2500", "-0.1500"]
 
 
+@pytest.mark.asyncio
+async def test_what_networks_do_not_know_is_told_for_each_run_that_was_asked(compared: Workspace) -> None:
+    async with comparing(compared, ("aaaa0000", "eeee0000")) as (app, pilot, _):
+        await press(pilot, "6")
+        assert "no out-of-distribution scores yet; `seg-engine ood RUN --ood-data DIR`" in screen_text(app)
+        await pilot.press("escape")
+        find_out_of_distribution(compared, "eeee0000")
+        app.go_to.comparison(("aaaa0000", "eeee0000"))
+        await until(pilot, lambda: "OOD" in screen_text(app))
+        await press(pilot, "6")
+        await until(pilot, lambda: "AUROC" in screen_text(app))
+        line = next(line for line in inside(app) if " energy " in line)
+        assert line.split()[1:] == ["pixel", "energy", "B", "0.8000", "0.4000", "0.6000"]
+
+
+@pytest.mark.asyncio
+async def test_crfs_are_told_with_the_scores_without_them(compared: Workspace) -> None:
+    async with comparing(compared, ("aaaa0000", "eeee0000")) as (app, pilot, _):
+        await press(pilot, "7")
+        assert "scored with no CRF yet; `seg-engine evaluate RUN --crf`" in screen_text(app)
+        await pilot.press("escape")
+        refine(compared, "aaaa0000")
+        app.go_to.comparison(("aaaa0000", "eeee0000"))
+        await until(pilot, lambda: "CRF" in screen_text(app))
+        await press(pilot, "7")
+        await until(pilot, lambda: "with and without a CRF" in screen_text(app))
+        assert row(app, "val at original, 3 images")[:4] == ["A", "0.6000", "0.6000", "+0.0000"]
+        assert row(app, "car") == ["0.2500", "0.1111", "-0.1389"]
+
+
+def find_out_of_distribution(workspace: Workspace, source: str) -> None:
+    """A run that measured what another's network does not know."""
+    run = make_run_dir(
+        workspace.runs, f"77{source[2:]}", detection_journal(), detection_config(source), created=NOW
+    )
+    with workspace.open_store() as store:
+        store.journals.import_run(run)
+
+
+def refine(workspace: Workspace, source: str) -> None:
+    """A run that scored another's network with a CRF and without."""
+    before = {"road": 0.8, "person": 0.6, "car": 0.4}
+    journal = refined_journal(source, before, {**before, "road": 0.9, "person": 0.7, "car": 0.2})
+    run = make_run_dir(workspace.runs, f"66{source[2:]}", journal, evaluation_config(source), created=NOW)
+    with workspace.open_store() as store:
+        store.journals.import_run(run)
+
+
 def score_elsewhere(workspace: Workspace, source: str) -> None:
     """A run that scored another's network in other environments."""
     made = generalise_journal(), generalise_config(source)
@@ -334,11 +385,25 @@ def time_network(workspace: Workspace, source: str, seconds: float) -> None:
         ((*SEEDS, "eeee0000"), ("3",)),
         ((*SEEDS, "eeee0000"), ("4",)),
         ((*SEEDS, "eeee0000"), ("5",)),
+        ((*SEEDS, "eeee0000"), ("6",)),
+        ((*SEEDS, "eeee0000"), ("7",)),
         ((*SEEDS, "eeee0000"), ("P",)),
         ((*SEEDS, "eeee0000", *(f"ffff00{number:02d}" for number in range(8))), ()),
         (("dddd0000", "bbbb0000"), ()),
     ],
-    ids=["curves", "folded", "classes", "config", "speed", "environments", "published", "twelve", "empty"],
+    ids=[
+        "curves",
+        "folded",
+        "classes",
+        "config",
+        "speed",
+        "environments",
+        "ood",
+        "crf",
+        "published",
+        "twelve",
+        "empty",
+    ],
 )
 def test_snapshot(
     snap_compare: object,
@@ -358,6 +423,13 @@ def test_snapshot(
     if keys == ("5",):
         for source in ("aaaa0000", "eeee0000"):
             score_elsewhere(compared, source)
+
+    if keys == ("6",):
+        for source in ("aaaa0000", "eeee0000"):
+            find_out_of_distribution(compared, source)
+
+    if keys == ("7",):
+        refine(compared, "aaaa0000")
 
     async def show(pilot: Pilot[None]) -> None:
         app = pilot.app

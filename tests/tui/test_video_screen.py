@@ -97,6 +97,11 @@ async def test_a_video_is_played_stepped_through_and_searched(
         await at(0)
         assert not screen.playing
         assert "paused" in screen_text(app)
+        screen.playing = True  # as it is for a moment when a video begins anew
+        screen._tell()
+        await until(pilot, lambda: "playing" in screen_text(app))
+        await pilot.press("comma")  # there is nothing before the first frame
+        await until(pilot, lambda: "paused" in screen_text(app))
         await pilot.press("escape")
         assert not isinstance(app.screen, VideoScreen | PreviewScreen)
 
