@@ -21,8 +21,9 @@ from engine.config.keys import with_values
 from engine.config.recipes import get_recipe
 from engine.host.processes import is_alive, python_command
 from engine.run.directory import RunCard, RunDir, new_run_id
-from engine.run.events import Epoch, Failed, Started, Stopped
-from engine.run.journal import read_all
+from engine.run.events import Epoch, Failed, Started, Stopped, Warned
+from engine.run.journal import JournalWriter, read_all
+from engine.worker import entry
 from engine.worker.ranks import end_of
 from tests.slurm import REQUIRED
 from tests.system.conftest import WAIT_SECONDS, start_worker, wait_for_event, work
@@ -234,6 +235,26 @@ def test_the_end_of_a_run_is_that_of_the_rank_where_it_began() -> None:
     silent = end_of({}, {1: 120}, no)
     assert isinstance(silent, Failed)
     assert "rank 1 with exit status 120" in silent.message
+
+
+def test_what_ranks_have_written_stays_when_their_launcher_fails(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make()
+
+    def launch(run: RunDir, cache_dir: Path, attempt: int, *rest: object) -> None:
+        with JournalWriter(run.journal, attempt) as journal:
+            for number in range(3):
+                journal.write(Warned(message=f"of rank 0: {number}"))
+        raise RuntimeError("the launcher")
+
+    for name in ("prepare_process", "listen_for_stops", "beat_forever", "sample_forever"):
+        monkeypatch.setattr(entry, name, lambda *_: None)
+    monkeypatch.setattr(entry, "run_ranks", launch)
+    assert entry.attempt(run, tmp_path, time.monotonic(), []) == 1
+    events = read_all(run.journal)
+    assert [event.event for event in events] == ["warning", "warning", "warning", "used", "failed"]
+    assert [event.seq for event in events] == [0, 1, 2, 3, 4]
 
 
 SRUN = """#!/bin/sh
