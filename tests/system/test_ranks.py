@@ -24,7 +24,8 @@ from engine.run.directory import RunCard, RunDir, new_run_id
 from engine.run.events import Epoch, Failed, Started, Stopped, Warned
 from engine.run.journal import JournalWriter, read_all
 from engine.worker import entry
-from engine.worker.ranks import end_of
+from engine.worker.nodes import run_nodes
+from engine.worker.ranks import end_of, exchange
 from tests.slurm import REQUIRED
 from tests.system.conftest import WAIT_SECONDS, start_worker, wait_for_event, work
 from tests.system.test_worker import curve, digest
@@ -255,6 +256,23 @@ def test_what_ranks_have_written_stays_when_their_launcher_fails(
     events = read_all(run.journal)
     assert [event.event for event in events] == ["warning", "warning", "warning", "used", "failed"]
     assert [event.seq for event in events] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.timeout(60)
+def test_a_stop_is_heeded_while_srun_waits_for_its_nodes(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scontrol = SCONTROL.replace("10.213.7.2", "127.0.0.1")
+    for program, script in {"srun": "#!/bin/sh\nexec cat\n", "scontrol": scontrol}.items():
+        (tmp_path / program).write_text(script)
+        (tmp_path / program).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("SLURM_JOB_NODELIST", "nodes")
+    monkeypatch.setenv("SLURMD_NODENAME", "first")
+    with exchange() as between:
+        between.ask_to_stop("preempted")
+        ending = run_nodes(make(), tmp_path, 1, 1, 2, between, preemptible=True)
+    assert ending == Stopped(cause="preempted", epoch=0)
 
 
 SRUN = """#!/bin/sh
