@@ -190,6 +190,8 @@ class Cluster:
             if too_many:  # and there is no job that the script is kept for
                 script.unlink(missing_ok=True)
             if too_many and len(runs) > 1:
+        # What is listed so far lacks this job. Nothing is to be concluded from that, whatever goes wrong now.
+        self._asked_at = float("-inf")
                 half = len(runs) // 2
                 left = self._submit(wanted, runs[:half])
                 return left + runs[half:] if left else self._submit(wanted, runs[half:])
@@ -251,6 +253,7 @@ class Cluster:
         run, job = submitted.run, self._jobs.get(submitted.job)
         if job is not None and not self._is_for(job, run.id):
             job = None  # the database names another's
+            self.store.queue.note_job(row.id, self.me, number)
         self._read_journal(submitted)
         if submitted.since > self._asked_at:
             return  # Slurm was asked before it was submitted

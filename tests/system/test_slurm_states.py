@@ -15,7 +15,7 @@ from engine.host.processes import identify
 from engine.run.directory import RunDir
 from engine.run.events import Started, Stopped
 from engine.run.journal import JournalWriter
-from engine.store import Store
+from engine.store import Store, StoreError
 from engine.store.schema import runs
 from tests.system.conftest import Queue, seg
 
@@ -374,3 +374,26 @@ def test_more_runs_than_may_be_submitted_go_as_far_as_there_is_room_in_their_ord
     room, agent.cluster._not_before = 7, 0.0
     agent.step()
     assert store.queue.waiting() == []
+
+
+
+def test_a_job_that_could_not_be_noted_is_looked_for_before_another_is_submitted(
+    cluster_of: MadeUpSlurm, agent: Agent, queue: Queue, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "ASK_SECONDS", 3600.0)
+    run = queue(executor="slurm")
+
+    def refuse(*_: object) -> None:
+        raise StoreError("another program has locked the database")
+
+    with monkeypatch.context() as busy:
+        busy.setattr(store.queue, "note_job", refuse)
+        with pytest.raises(StoreError, match="locked"):
+            agent.step()
+    cluster_of.show("RUNNING")
+    agent.step()
+    assert len(cluster_of.scripts) == 1, "two workers would be in one folder"
+    monkeypatch.setattr(cluster, "ASK_SECONDS", 0.0)
+    agent.step()
+    assert (store.run(run.id).claimed_by or {})["job"] == "7"
+    assert len(cluster_of.scripts) == 1
