@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from engine.agent.executors.slurm import SlurmError, SlurmJob
 from engine.agent.ingest import catch_up, claimed_attempt
 from engine.agent.troubles import Troubles
 from engine.config.slurm import SlurmConfig
+from engine.host.patience import in_background
 from engine.host.processes import ProcessIdentity
 from engine.run.directory import RunDir, RunDirError
 from engine.run.files import replacing
@@ -29,6 +31,9 @@ from engine.workspace import Workspace
 
 ASK_SECONDS = 2.0
 """How often Slurm is asked for its jobs."""
+
+ANSWER_SECONDS = 2.0
+"""How long the agent waits for the answer, before it goes on without."""
 
 RETRY_SECONDS = 30.0
 """How long a submission waits that Slurm has no room for now."""
@@ -78,6 +83,7 @@ class Cluster:
         self._jobs: dict[str, SlurmJob] = {}
         self._waiting = False
         self._looked_at = self._tried_at = self._asked_at = self._not_before = float("-inf")
+        self._asking: Future[list[SlurmJob]] | None = None
         self._known: dict[str, list[str]] = {}
         self._trouble = ""
 
@@ -106,12 +112,16 @@ class Cluster:
             self._waiting = False
 
     def _is_told(self, now: float) -> bool:
-        """Ask Slurm for its jobs every ASK_SECONDS; False while it does not answer."""
-        if now - self._tried_at >= ASK_SECONDS:
-            self._tried_at = now
+        """Ask Slurm for its jobs every ASK_SECONDS; False while it does not answer. A controller that takes
+        long keeps the agent from nothing else."""
+        if self._asking is None and now - self._tried_at >= ASK_SECONDS:
+            self._tried_at, self._asking = now, in_background(slurm.list_jobs)
+            wait([self._asking], ANSWER_SECONDS)
+        if self._asking is not None and self._asking.done():
+            answer, self._asking = self._asking, None
             try:
-                self._jobs = {job.id: job for job in slurm.list_jobs()}
-                self._asked_at, self._trouble = now, ""
+                self._jobs = {job.id: job for job in answer.result()}
+                self._asked_at, self._trouble = self._tried_at, ""
             except SlurmError as error:
                 self._tell_trouble(str(error))
         return self._asked_at == self._tried_at
@@ -180,6 +190,8 @@ class Cluster:
         has no room for now."""
         name = slurm.new_name(runs)
         script = self._script(name)
+        # What is listed so far lacks this job. Nothing is to be concluded from that, whatever goes wrong now.
+        self._asked_at = float("-inf")
         try:
             script.parent.mkdir(exist_ok=True)
             with replacing(script) as stream:
@@ -190,8 +202,6 @@ class Cluster:
             if too_many:  # and there is no job that the script is kept for
                 script.unlink(missing_ok=True)
             if too_many and len(runs) > 1:
-        # What is listed so far lacks this job. Nothing is to be concluded from that, whatever goes wrong now.
-        self._asked_at = float("-inf")
                 half = len(runs) // 2
                 left = self._submit(wanted, runs[:half])
                 return left + runs[half:] if left else self._submit(wanted, runs[half:])
@@ -243,6 +253,7 @@ class Cluster:
             ):
                 keep_card(self.store, run)
         elif self.store.queue.adopt(row.id, self.me, SLOT, row.claimed_by):
+            self.store.queue.note_job(row.id, self.me, number)
             self._watch(run, number, job.restarts if job is not None else 0)
             self.watched[row.id].since = float("-inf")
             self.say(f"{row.id} adopted (job {number})")
@@ -253,7 +264,6 @@ class Cluster:
         run, job = submitted.run, self._jobs.get(submitted.job)
         if job is not None and not self._is_for(job, run.id):
             job = None  # the database names another's
-            self.store.queue.note_job(row.id, self.me, number)
         self._read_journal(submitted)
         if submitted.since > self._asked_at:
             return  # Slurm was asked before it was submitted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -397,3 +398,30 @@ def test_a_job_that_could_not_be_noted_is_looked_for_before_another_is_submitted
     agent.step()
     assert (store.run(run.id).claimed_by or {})["job"] == "7"
     assert len(cluster_of.scripts) == 1
+
+
+def test_while_slurm_takes_its_time_the_agent_goes_on_and_hears_the_late_answer(
+    cluster_of: MadeUpSlurm, agent: Agent, queue: Queue, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = queue(executor="slurm")
+    agent.step()
+    cluster_of.show("RUNNING")
+    come_up(run).close()
+    released, answered = Event(), Event()
+
+    def list_jobs() -> list[SlurmJob]:
+        released.wait(30)
+        answered.set()
+        return []
+
+    with monkeypatch.context() as slow:
+        slow.setattr(cluster, "ANSWER_SECONDS", 0.0)
+        slow.setattr(slurm, "list_jobs", list_jobs)
+        agent.step()
+        assert not answered.is_set()
+        assert store.run(run.id).status == "running", "its journal is read"
+        released.set()
+        assert agent.cluster._asking is not None
+        assert agent.cluster._asking.result(30) == []
+        agent.step()
+    assert (store.run(run.id).status, store.run(run.id).cause) == ("failed", "killed")
