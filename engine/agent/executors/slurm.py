@@ -161,7 +161,17 @@ def job_script(name: str, runs: Sequence[RunDir], about: SlurmConfig, cache_dir:
 
 def submit(script: Path) -> str:
     """Hand a script to sbatch; returns the number of the job or array. Raises SlurmError."""
-    return _ask("sbatch", "--parsable", str(script)).strip().partition(";")[0]
+    return _ask("sbatch", "--parsable", *_options_in(script), str(script)).strip().partition(";")[0]
+
+
+def _options_in(script: Path) -> list[str]:
+    """The options of a script, to be given to sbatch themselves, too: of those in a script, variables such as
+    SBATCH_ACCOUNT and SBATCH_JOB_NAME have their way. Raises SlurmError."""
+    lines = [line for line in script.read_text().splitlines() if line.startswith("#SBATCH ")]
+    try:
+        return [word for line in lines for word in shlex.split(line.removeprefix("#SBATCH "), comments=True)]
+    except ValueError as error:
+        raise SlurmError(f"sbatch: {script}: an option of slurm.extra: {error}", passing=False) from None
 
 
 def list_jobs() -> list[SlurmJob]:
