@@ -61,6 +61,7 @@ def test_jobs_of_other_programs_may_have_any_name(tmp_path: Path, monkeypatch: p
         ("Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)", True, True),
         ("Socket timed out on send/recv operation", True, False),
         ("Invalid account or account/partition combination specified", False, False),
+        ("Batch job submission failed: Invalid job array specification", False, True),
     ],
 )
 def test_a_refusal_says_whether_a_later_try_or_fewer_jobs_may_do(

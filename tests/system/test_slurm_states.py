@@ -377,6 +377,21 @@ def test_more_runs_than_may_be_submitted_go_as_far_as_there_is_room_in_their_ord
     assert store.queue.waiting() == []
 
 
+def test_an_array_that_is_longer_than_the_cluster_takes_goes_as_several(
+    cluster_of: MadeUpSlurm, agent: Agent, queue: Queue, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def submit(script: Path) -> str:
+        if "--array=0-4" in script.read_text():
+            raise SlurmError("sbatch: error: Invalid job array specification", passing=False, too_many=True)
+        return cluster_of.submit(script)
+
+    monkeypatch.setattr(slurm, "submit", submit)
+    ids = [queue(executor="slurm").id for _ in range(5)]
+    agent.step()
+    assert [store.run(run_id).status for run_id in ids] == ["starting"] * 5
+    jobs = [(store.run(run_id).claimed_by or {})["job"] for run_id in ids]
+    assert jobs == ["7_0", "7_1", "8_0", "8_1", "8_2"]
+
 
 def test_a_job_that_could_not_be_noted_is_looked_for_before_another_is_submitted(
     cluster_of: MadeUpSlurm, agent: Agent, queue: Queue, store: Store, monkeypatch: pytest.MonkeyPatch
