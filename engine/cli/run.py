@@ -18,7 +18,7 @@ from engine.cli.display import Display, JsonDisplay, LiveDisplay, PlainDisplay
 from engine.cli.mistaken import recipe_expected
 from engine.cli.notify import notify_terminal, tell_ends, wish
 from engine.cli.queue import tell_queued
-from engine.cli.reading import open_existing
+from engine.cli.reading import open_existing, open_for_new
 from engine.config.run_config import RunConfig
 from engine.config.run_defaults import load_run_defaults
 from engine.config.slurm import SlurmConfig
@@ -77,9 +77,7 @@ def run(workspace: Workspace, wanted: NewRun) -> int:
         tags=tuple(dict.fromkeys(wanted.tag)),
         note=wanted.note,
     )
-    # What names a run is looked up in a database that is there; to look must not make one.
-    named = names_a_run(config)
-    with open_existing(workspace, change=True) if named else workspace.open_store() as store:
+    with open_for_new(workspace, names_a_run(config) or wanted.queued.after != "") as store:
         return queue_or_start(workspace, store, card, config, wanted.queued, as_json)
 
 
