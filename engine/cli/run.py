@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from rich.text import Text
 
 from engine.agent.executors.slurm import job_script, new_name
 from engine.agent.foreground import StopSwitch, follow_run
+from engine.agent.presence import ensure_agent
 from engine.cli.console import notices, output, progress_bar
 from engine.cli.display import Display, JsonDisplay, LiveDisplay, PlainDisplay
 from engine.cli.mistaken import recipe_expected
@@ -168,6 +170,9 @@ def resume(workspace: Workspace, prefix: str, as_json: bool, on_end: str = "") -
         wish(store, "run", row.id, on_end)
         if others := taken_over(workspace.run_dir(row.id)):
             notices.say(others)
+        if any(other.after == row.id for other in store.queue.waiting()):
+            with contextlib.suppress(OSError):
+                ensure_agent(workspace)  # none stays for what waits for a stopped run
         return follow(workspace, store, row.id, as_json)
 
 
