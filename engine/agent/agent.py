@@ -130,12 +130,7 @@ class Agent:
     @property
     def idle(self) -> bool:
         """Whether nothing is in its care and nothing waits that may start some day by itself."""
-        waiting = ["paused=false", self.store.mine]
-        return (
-            not self.watched
-            and not self.cluster.watched
-            and not self.store.runs(waiting, status="queued", limit=1)
-        )
+        return not self.watched and not self.cluster.watched and not self.store.queue.goes_on()
 
     # ------------------------------------------------------------------ runs that others started
 
@@ -284,7 +279,7 @@ class Agent:
         for row in preempted:
             run = self.workspace.run_dir(row.id)
             with self.troubles.of(row.id):
-                if not is_held(run) and queue_again(self.store, run):
+                if not is_held(run) and queue_again(self.store, run, row):
                     self.say(f"{row.id} preempted, queued again")
 
     # ------------------------------------------------------------------ starting

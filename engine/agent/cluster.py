@@ -11,14 +11,16 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from pathlib import Path
 
 from engine.agent.executors import slurm
 from engine.agent.executors.slurm import SlurmError, SlurmJob
-from engine.agent.ingest import catch_up, claimed_attempt
+from engine.agent.ingest import catch_up, last_word
 from engine.agent.troubles import Troubles
 from engine.config.slurm import SlurmConfig
+from engine.host.patience import in_background
 from engine.host.processes import ProcessIdentity
 from engine.run.directory import RunDir, RunDirError
 from engine.run.files import replacing
@@ -29,6 +31,9 @@ from engine.workspace import Workspace
 
 ASK_SECONDS = 2.0
 """How often Slurm is asked for its jobs."""
+
+ANSWER_SECONDS = 2.0
+"""How long the agent waits for the answer, before it goes on without."""
 
 RETRY_SECONDS = 30.0
 """How long a submission waits that Slurm has no room for now."""
@@ -78,6 +83,7 @@ class Cluster:
         self._jobs: dict[str, SlurmJob] = {}
         self._waiting = False
         self._looked_at = self._tried_at = self._asked_at = self._not_before = float("-inf")
+        self._asking: Future[list[SlurmJob]] | None = None
         self._known: dict[str, list[str]] = {}
         self._trouble = ""
 
@@ -106,12 +112,16 @@ class Cluster:
             self._waiting = False
 
     def _is_told(self, now: float) -> bool:
-        """Ask Slurm for its jobs every ASK_SECONDS; False while it does not answer."""
-        if now - self._tried_at >= ASK_SECONDS:
-            self._tried_at = now
+        """Ask Slurm for its jobs every ASK_SECONDS; False while it does not answer. A controller that takes
+        long keeps the agent from nothing else."""
+        if self._asking is None and now - self._tried_at >= ASK_SECONDS:
+            self._tried_at, self._asking = now, in_background(slurm.list_jobs)
+            wait([self._asking], ANSWER_SECONDS)
+        if self._asking is not None and self._asking.done():
+            answer, self._asking = self._asking, None
             try:
-                self._jobs = {job.id: job for job in slurm.list_jobs()}
-                self._asked_at, self._trouble = now, ""
+                self._jobs = {job.id: job for job in answer.result()}
+                self._asked_at, self._trouble = self._tried_at, ""
             except SlurmError as error:
                 self._tell_trouble(str(error))
         return self._asked_at == self._tried_at
@@ -180,6 +190,8 @@ class Cluster:
         has no room for now."""
         name = slurm.new_name(runs)
         script = self._script(name)
+        # What is listed so far lacks this job. Nothing is to be concluded from that, whatever goes wrong now.
+        self._asked_at = float("-inf")
         try:
             script.parent.mkdir(exist_ok=True)
             with replacing(script) as stream:
@@ -230,9 +242,7 @@ class Cluster:
                 self._watch(run, number)
                 self._end(self.watched[run.id], slurm.accounted_state(number) if number else "")
             else:
-                self.store.lifecycle.set_status(
-                    row.id, "starting", expect=("stopped",)
-                )  # the next step adopts it
+                self.store.lifecycle.set_status(row.id, "starting", seen=row)  # the next step adopts it
         elif not number:
             # Its agent died before it could submit it.
             status = "stopped" if row.status == "stopping" else "queued"
@@ -241,6 +251,7 @@ class Cluster:
             ):
                 keep_card(self.store, run)
         elif self.store.queue.adopt(row.id, self.me, SLOT, row.claimed_by):
+            self.store.queue.note_job(row.id, self.me, number)
             self._watch(run, number, job.restarts if job is not None else 0)
             self.watched[row.id].since = float("-inf")
             self.say(f"{row.id} adopted (job {number})")
@@ -313,7 +324,7 @@ class Cluster:
                     run.id, "stopped", "stopped", f"job {submitted.job} was cancelled", seen=row
                 )
             else:
-                self._queue_again(run, ("stopped",), "it made room")
+                self._queue_again(row, "it made room")
         elif not row.ended and row.status != "queued":
             self._settle(submitted, row, state)
         keep_card(self.store, run)
@@ -324,17 +335,19 @@ class Cluster:
     def _settle(self, submitted: Submitted, row: RunRow, state: str) -> None:
         """Give a run an end whose journal tells none."""
         run, job = submitted.run, submitted.job
-        told = run.read_exit()
         how = f"job {job} ended as {state}" if state else f"job {job} is gone"
-        if told is not None and told.attempt >= max(row.attempt, claimed_attempt(row)):
-            end = (told.status, told.cause, told.message)
+        wanted = row.status == "stopping" or state.startswith("CANCELLED")
+        if (told := last_word(run, row)) is not None:
+            # Of one that made room, and was then taken out of Slurm's queue, it is the word of before.
+            cause = "stopped" if wanted and told.status == "stopped" else told.cause
+            end = (told.status, cause, told.message)
         elif submitted.at_work and row.status == "starting":
-            self._queue_again(run, ("starting",), f"{how}, which was an earlier attempt")
+            self._queue_again(row, f"{how}, which was an earlier attempt")
             return
-        elif row.status == "stopping" or state.startswith("CANCELLED"):
+        elif wanted:
             end = ("stopped", "stopped", "")
         elif state in STARTED_AGAIN:
-            self._queue_again(run, ("starting", "running"), how)
+            self._queue_again(row, how)
             return
         elif state == "TIMEOUT":
             end = ("failed", "timeout", f"{how}; slurm.signal_seconds was too short to save a checkpoint")
@@ -347,6 +360,6 @@ class Cluster:
         status, cause, message = end
         self.store.lifecycle.set_status(run.id, status, cause, submitted.damage or message, seen=row)
 
-    def _queue_again(self, run: RunDir, expect: tuple[str, ...], why: str) -> None:
-        if self.store.lifecycle.set_status(run.id, "queued", expect=expect):
-            self.say(f"{run.id} queued again: {why}")
+    def _queue_again(self, row: RunRow, why: str) -> None:
+        if self.store.lifecycle.set_status(row.id, "queued", seen=row):
+            self.say(f"{row.id} queued again: {why}")

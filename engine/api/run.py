@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.api.frames import Frame
 from engine.api.html import run_html
-from engine.api.tables import Tables
+from engine.api.tables import Tables, notice
 from engine.store import RunRow
 
 if TYPE_CHECKING:
@@ -132,12 +132,12 @@ class Run:
     def resume(self) -> Run:
         """Queue a run that stopped, failed or was lost: it goes on from its last checkpoint. Raises Refused
         where it cannot."""
-        from engine.agent.presence import ensure_agent
+        from engine.api.starting import want_agent
         from engine.requests.lifecycle import requeue
 
         with self.workspace.open(change=True) as store:
             requeue(self.workspace.folders, store, [store.run(self.id)])
-        ensure_agent(self.workspace.folders)
+        want_agent(self.workspace.folders, self.id, notice)
         return self
 
     def tag(self, *tags: str) -> Run:

@@ -14,6 +14,7 @@ from engine.config.priority import MOST_PRIORITY
 from engine.config.run_config import RunConfig
 from engine.config.run_defaults import load_run_defaults
 from engine.data.checks import Log
+from engine.host.access import explain
 from engine.requests.checking import check_data
 from engine.requests.configs import check_runnable, default_name, resolve_config
 from engine.requests.queueing import Place, enqueue
@@ -67,9 +68,25 @@ def checked_run(
     return card, config
 
 
-def queue_run(workspace: Workspace, store: Store, card: RunCard, config: RunConfig, place: Place) -> str:
+def queue_run(
+    workspace: Workspace,
+    store: Store,
+    card: RunCard,
+    config: RunConfig,
+    place: Place,
+    say: Callable[[str], None],
+) -> str:
     """Make a run that was checked and see to it that there is an agent to start it; returns its id. Raises
-    EngineError; nothing is made then."""
+    EngineError, and OSError when the disk refuses it; nothing is made then."""
     made = enqueue(workspace, store, card, config, place)
-    ensure_agent(workspace)
+    want_agent(workspace, made[-1].id, say)
     return made[-1].id
+
+
+def want_agent(workspace: Workspace, run_id: str, say: Callable[[str], None]) -> None:
+    """See to it that there is an agent to start a run that was queued just now. Where this user cannot start
+    one, the run is in the queue all the same, and `say` gets a line."""
+    try:
+        ensure_agent(workspace)
+    except OSError as error:
+        say(f"{run_id} is queued and waits for an agent; none can be started here: {explain(error)}")

@@ -68,7 +68,7 @@ class Workspace(Tables):
         wanted = NewRun(recipe, data, name, experiment, tags, note, changes)
         card, config = checked_run(self.folders, wanted, notice)
         with self._ready(names_a_run(config)) as store:
-            return Run(self, queue_run(self.folders, store, card, config, next_place(store)))
+            return Run(self, queue_run(self.folders, store, card, config, next_place(store), notice))
 
     def queue(
         self,
@@ -94,7 +94,7 @@ class Workspace(Tables):
         place = Place(priority, after.id if isinstance(after, Run) else after)
         card, config = checked_run(self.folders, wanted, notice)
         with self._ready(names_a_run(config) or place.after != "") as store:
-            return Run(self, queue_run(self.folders, store, card, config, place))
+            return Run(self, queue_run(self.folders, store, card, config, place, notice))
 
     def _refuse_no_folder(self) -> None:
         if not self.folders.root.is_dir():

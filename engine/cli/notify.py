@@ -67,7 +67,7 @@ def notify_terminal(workspace: Workspace, row: RunRow) -> None:
 def on_queue_end(workspace: Workspace, command: str) -> None:
     """Run a command once nothing is running or queued any more. Raises Refused when that is so now."""
     with open_existing(workspace, change=True) as store:
-        if not store.queue.active() and all(row.paused for row in store.queue.waiting()):
+        if not store.queue.active() and not store.queue.goes_on():
             raise Refused(["nothing is running or queued, so nothing will end"])
         store.notices.wish("queue", "", command)
     output.say("it will run once nothing is running or queued (paused runs do not count)")

@@ -8,7 +8,7 @@ from engine.requests.opening import first_run, has_database, no_database
 from engine.store import END_STATUSES, Store
 from engine.workspace import Workspace
 
-__all__ = ["UNFINISHED", "first_run", "has_database", "no_database", "open_existing"]
+__all__ = ["UNFINISHED", "first_run", "has_database", "no_database", "open_existing", "open_for_new"]
 
 UNFINISHED = tuple(f"status!={status}" for status in END_STATUSES)
 """Filters that leave the runs that have not ended."""
@@ -20,3 +20,9 @@ def open_existing(workspace: Workspace, change: bool = False) -> Store:
     Raises StoreError, with `change` also where the user may look and not write.
     """
     return opening.open_existing(workspace, notices.say, change)
+
+
+def open_for_new(workspace: Workspace, names_a_run: bool) -> Store:
+    """The store of a workspace that is to get a run, made where there is none. Where the new run names
+    another there must be one, as that is looked up there, and to look makes none. Raises StoreError."""
+    return open_existing(workspace, change=True) if names_a_run else workspace.open_store()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
 from collections.abc import Sequence
@@ -13,12 +14,13 @@ from rich.text import Text
 
 from engine.agent.executors.slurm import job_script, new_name
 from engine.agent.foreground import StopSwitch, follow_run
+from engine.agent.presence import ensure_agent
 from engine.cli.console import notices, output, progress_bar
 from engine.cli.display import Display, JsonDisplay, LiveDisplay, PlainDisplay
 from engine.cli.mistaken import recipe_expected
 from engine.cli.notify import notify_terminal, tell_ends, wish
 from engine.cli.queue import tell_queued
-from engine.cli.reading import open_existing
+from engine.cli.reading import open_existing, open_for_new
 from engine.config.run_config import RunConfig
 from engine.config.run_defaults import load_run_defaults
 from engine.config.slurm import SlurmConfig
@@ -77,9 +79,7 @@ def run(workspace: Workspace, wanted: NewRun) -> int:
         tags=tuple(dict.fromkeys(wanted.tag)),
         note=wanted.note,
     )
-    # What names a run is looked up in a database that is there; to look must not make one.
-    named = names_a_run(config)
-    with open_existing(workspace, change=True) if named else workspace.open_store() as store:
+    with open_for_new(workspace, names_a_run(config) or wanted.queued.after != "") as store:
         return queue_or_start(workspace, store, card, config, wanted.queued, as_json)
 
 
@@ -170,6 +170,9 @@ def resume(workspace: Workspace, prefix: str, as_json: bool, on_end: str = "") -
         wish(store, "run", row.id, on_end)
         if others := taken_over(workspace.run_dir(row.id)):
             notices.say(others)
+        if any(other.after == row.id for other in store.queue.waiting()):
+            with contextlib.suppress(OSError):
+                ensure_agent(workspace)  # none stays for what waits for a stopped run
         return follow(workspace, store, row.id, as_json)
 
 

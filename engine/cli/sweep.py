@@ -13,7 +13,7 @@ import typer
 from engine.cli.console import notices
 from engine.cli.notify import wish
 from engine.cli.queue import tell_queued
-from engine.cli.reading import has_database, open_existing
+from engine.cli.reading import has_database, open_existing, open_for_new
 from engine.cli.run import check_data, print_scripts
 from engine.config.grids import grid, point_name, swept_keys
 from engine.config.keys import ConfigError
@@ -23,6 +23,7 @@ from engine.config.run_defaults import load_run_defaults
 from engine.plugins import usable_config
 from engine.requests.checking import what_the_check_depends_on
 from engine.requests.configs import base_config, changed_config, check_runnable, default_name
+from engine.requests.initial_weights import names_a_run
 from engine.requests.queueing import Place, all_or_none, enqueue, predecessor
 from engine.requests.refusals import Refused
 from engine.run.directory import RunCard, new_run_id
@@ -59,7 +60,7 @@ def sweep(workspace: Workspace, wanted: Sweep) -> None:
             raise ConfigError([f"this would queue {count}; add --yes to confirm"])
         typer.confirm(f"queue {count}?", abort=True, err=True)
     pretrained: dict[RunConfig, str] = {}
-    with workspace.open_store() as store:
+    with open_for_new(workspace, wanted.after != "" or any(map(names_a_run, configs))) as store:
         predecessor(store, place)
         with all_or_none(workspace, store) as cards:
             for point, config in zip(points, configs, strict=True):

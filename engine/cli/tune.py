@@ -6,7 +6,7 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 from engine.cli.console import notices, output, print_json
-from engine.cli.reading import open_existing
+from engine.cli.reading import open_for_new
 from engine.cli.run import check_data
 from engine.config.keys import ConfigError
 from engine.config.run_defaults import RunDefaults, load_run_defaults
@@ -45,9 +45,7 @@ def tune(workspace: Workspace, wanted: Tuning) -> int:
         checked.append(config)
     for config in {what_the_check_depends_on(config): config for config in checked}.values():
         check_data(config, workspace)
-    # What names a run is looked up in a database that is there; to look must not make one.
-    named = any(map(names_a_run, checked))
-    with open_existing(workspace, change=True) if named else workspace.open_store() as store:
+    with open_for_new(workspace, any(map(names_a_run, checked))) as store:
         for config in checked:
             settle_sources(workspace, store, config)
         with searching(workspace, store, search, _Told(wanted.as_json, search.metrics)) as at_work:

@@ -24,8 +24,9 @@ UNDER_WAY = ("starting", "running", "stopping")
 
 @dataclass(frozen=True)
 class Wait:
-    """How a queued run stands: its `place` in line, from 1, None while it is paused; `why` it has not
-    started, in a few words; and in how many `seconds` it may begin, None where nobody knows.
+    """How a queued run stands: its `place` in line, from 1, None while it is held back, by a pause or by one
+    before it that does not go on by itself; `why` it has not started, in a few words; and in how many
+    `seconds` it may begin, None where nobody knows.
 
     The time follows from what the runs at work say of themselves, and from how long finished runs of the same
     experiment took.
@@ -100,6 +101,9 @@ def waits_of(
         if run.workspace != workspace:
             found[run.id] = Wait(None, "another workspace's")
             continue
+        if _is_behind_a_rest(run, runs, found):
+            found[run.id] = Wait(None, _why(run, runs, has_agent, holding, None))
+            continue
         place += 1
         slots = [slot for slot, (device, _) in enumerate(free) if _may_have(run, device)]
         slot = min(slots, key=lambda slot: free[slot][1], default=None)
@@ -173,6 +177,21 @@ def _until(run: AnyRun, runs: Mapping[str, AnyRun], ends: Mapping[str, float]) -
     return ends.get(run.after, math.inf)
 
 
+def _is_behind_a_rest(run: AnyRun, runs: Mapping[str, AnyRun], found: Mapping[str, Wait]) -> bool:
+    """Whether the run that it comes after was stopped, or is held back itself."""
+    earlier = runs.get(run.after)
+    if earlier is None:
+        return False
+    if earlier.status == "queued" and earlier.workspace == run.workspace:
+        return earlier.id in found and found[earlier.id].place is None
+    return _rests(earlier)
+
+
+def _rests(run: AnyRun) -> bool:
+    """Whether a run was stopped, and not only to make room."""
+    return run.status == "stopped" and run.cause != "preempted"
+
+
 def _why(
     run: AnyRun,
     runs: Mapping[str, AnyRun],
@@ -184,7 +203,7 @@ def _why(
     if run.after and earlier is None:
         return f"after {run.after}, gone"
     if earlier is not None and earlier.status != "finished":
-        return f"after {earlier.name}"
+        return f"after {earlier.name}" + (", stopped" if _rests(earlier) else "")
     if not has_agent and not holding:
         return "no agent"
     if held := _held(run, holding):

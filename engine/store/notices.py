@@ -15,6 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from engine.store.database import Database
+from engine.store.queue import held_back
 from engine.store.rows import END_STATUSES, RunRow
 from engine.store.schema import experiments, notices, runs
 from engine.store.selects import run_row, select_runs
@@ -139,9 +140,8 @@ class Notices:
         elif scope == "experiment":
             going_on = going_on.join_from(runs, experiments).where(experiments.c.name == subject)
         else:
-            held_back = (runs.c.status == "queued") & runs.c.paused
-            going_on = going_on.where(runs.c.workspace == self._workspace, ~held_back)
-        return connection.execute(going_on.limit(1)).first() is None
+            going_on = going_on.where(runs.c.workspace == self._workspace, runs.c.id.not_in(held_back()))
+        return connection.execute(going_on.limit(1), {"workspace": self._workspace}).first() is None
 
     def _is_there(self, connection: sa.Connection, notice: Notice) -> bool:
         """Whether what a notice is about has a run."""

@@ -129,6 +129,11 @@ class Queue:
         with self._database.read() as connection:
             return [run_row(row) for row in connection.execute(chosen)]
 
+    def goes_on(self) -> bool:
+        """Whether a queued run may start some day by itself: see `held_back`."""
+        with self._database.read() as connection:
+            return connection.execute(_may_start(), {"workspace": self._workspace}).first() is not None
+
     def active(self) -> list[RunRow]:
         """The runs that somebody has taken and that have not ended, the oldest first."""
         return self._of_workspace(_active())
@@ -169,6 +174,25 @@ def _active() -> sa.Select[Any]:
 def _preempted() -> sa.Select[Any]:
     preempted = _IN_WORKSPACE & (runs.c.status == "stopped") & (runs.c.cause == "preempted")
     return select_runs().where(preempted).order_by(runs.c.created_at.desc(), runs.c.id)
+
+
+@cache
+def held_back() -> sa.Select[tuple[str]]:
+    """The ids of queued runs that no agent starts by itself, within a statement that has the parameter
+    `workspace`: paused ones, those after a run that somebody has stopped, and those behind them."""
+    waits = (_QUEUED.c.workspace == sa.bindparam("workspace")) & (_QUEUED.c.status == "queued")
+    stopped = (_EARLIER.c.status == "stopped") & (_EARLIER.c.cause != "preempted")
+    earlier = _EARLIER.c.id == _QUEUED.c.after
+    first = sa.select(_QUEUED.c.id).join_from(_QUEUED, _EARLIER, earlier, isouter=True)
+    held = first.where(waits, _QUEUED.c.paused | stopped).cte("held", recursive=True)
+    held = held.union(sa.select(_QUEUED.c.id).where(waits, _QUEUED.c.after == held.c.id))
+    return sa.select(held.c.id)
+
+
+@cache
+def _may_start() -> sa.Select[Any]:
+    waits = _IN_WORKSPACE & (runs.c.status == "queued")
+    return sa.select(runs.c.id).where(waits, runs.c.id.not_in(held_back())).limit(1)
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,8 @@ def rebuild(
             backup = _swap(fresh, database, is_held=held is not None)
     except OSError as error:
         raise StoreError(f"{database}: cannot be rebuilt: {error}; the old one is unchanged") from error
+    except sqlite3.Error as error:  # which the Store does not explain, nor who holds an old one
+        raise StoreError(f"{database}: cannot be rebuilt: {advice(error, database, LOCK_SECONDS)}") from error
     return RebuildReport(imported, unreadable, backup, keeps_notices=kept or backup is None)
 
 
@@ -85,7 +87,7 @@ def rebuild_on_server(
             with Store(f"sqlite:///{fresh}") as store:
                 imported, unreadable = _import(store, folders, on_progress)
                 copy_runs(store, server, replace=True)
-    except OSError as error:
+    except (OSError, sqlite3.Error) as error:
         raise StoreError(f"{server.label}: cannot be rebuilt: {error}; it is unchanged") from error
     return RebuildReport(imported, unreadable, backup)
 

@@ -27,7 +27,7 @@ from engine.host.processes import identify, python_environment
 from engine.plugins import usable_config
 from engine.run.checkpoint_file import first_line
 from engine.run.directory import RUN_VARIABLE, RunDir, RunDirError
-from engine.run.events import Failed, Stopped
+from engine.run.events import Failed, Finished, Stopped
 from engine.run.files import sweep_temporaries
 from engine.run.journal import JournalWriter
 from engine.run.telemetry import sample_forever
@@ -128,7 +128,10 @@ def do_task(
                 ending = run_nodes(run, cache_dir, journal.attempt, count, nodes, between, preemptible)
         finally:
             listen_for_stops(causes.append, preemptible)  # there is nobody left to tell, and soon no exchange
-    journal.catch_up()
+            last = journal.catch_up()  # also after an error, whose record goes behind what ranks have written
+    # What the main rank has put on the record stands, also where it could not leave word of it.
+    if last.attempt == journal.attempt and isinstance(last, Finished | Stopped):
+        return None if isinstance(last, Finished) else last
     return ending
 
 

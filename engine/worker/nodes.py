@@ -15,7 +15,7 @@ import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -24,12 +24,17 @@ from typing import Any
 from engine.errors import EngineError
 from engine.host.processes import python_command
 from engine.run.directory import RunDir
-from engine.run.events import Failed
+from engine.run.events import Epoch, Failed, Stopped
+from engine.run.journal import read_all
 from engine.worker.ending import Ending
 from engine.worker.ranks import Exchange, Meeting, end_of, launch_ranks
+from engine.worker.signals import StopCause
 
 GRACE_SECONDS = 10.0
 """How long ranks may take to notice that others are gone, and helpers to say what became of theirs."""
+
+LOOK_SECONDS = 0.5
+"""How often it is looked for a stop request while helpers come up."""
 
 
 class NodesError(EngineError):
@@ -78,13 +83,15 @@ class OtherNodes:
         """Whether a helper has told of a failure."""
         return any(word.get("exits") or word.get("trouble") for word in self.words.values())
 
-    def wait_until_there(self) -> bool:
-        """Wait until each node has its helper; False when one never will."""
+    def wait_until_there(self, stop_requests: Callable[[], Sequence[StopCause]]) -> bool:
+        """Wait until each node has its helper; False when one never will, or when the run is to stop first:
+        srun may wait for its nodes for as long as it likes."""
         with self._changed:
-            self._changed.wait_for(
-                lambda: len(self._there) == len(self.names) or self.failed or self.exit_status is not None
-            )
-            return len(self._there) == len(self.names) and not self.failed and self.exit_status is None
+            while not (self.failed or self.exit_status is not None or stop_requests()):
+                if len(self._there) == len(self.names):
+                    return True
+                self._changed.wait(LOOK_SECONDS)
+            return False
 
     def ours_are_done(self) -> None:
         """No signal is needed any more to end the ranks of this node."""
@@ -137,8 +144,10 @@ def run_nodes(
     exits: dict[int, int] = {}
     with helpers(run, cache_dir, attempt, names, meeting, preemptible) as others:
         try:
-            if others.wait_until_there():
+            if others.wait_until_there(between.stop_requests):
                 exits = launch_ranks(run, cache_dir, attempt, count, between, preemptible, meeting)
+            elif between.stop_requests():
+                return stopped_before(run, between.stop_requests())
             others.ours_are_done()
         except Exception:
             # Of a helper that is gone, what torch says here is a consequence.
@@ -152,6 +161,12 @@ def run_nodes(
         between.keep(word.get("endings", {}))
         exits |= {int(rank): int(status) for rank, status in word.get("exits", {}).items()}
     return end_of(between.endings(), exits, run.met_oom_killer, lost)
+
+
+def stopped_before(run: RunDir, causes: Sequence[StopCause]) -> Stopped:
+    """The end of an attempt that was to stop before its ranks began; earlier ones may have done epochs."""
+    epochs = [event.epoch for event in read_all(run.journal) if isinstance(event, Epoch)]
+    return Stopped(cause="stopped" if "stopped" in causes else "preempted", epoch=max(epochs, default=0))
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from pathlib import Path
 from engine.host.leaving import adopt_orphans, die_with_the_parent, leave
 from engine.plugins import usable_config
 from engine.run.directory import RunDir
-from engine.run.events import Failed
+from engine.run.events import Failed, Stopped
 from engine.run.journal import JournalWriter
 from engine.worker.ending import Ending, failure
 from engine.worker.log import complain
@@ -40,19 +40,24 @@ def main() -> int:
     adopt_orphans()
     faulthandler.enable()
     between, rank = Exchange(options.exchange), int(os.environ["RANK"])
+    journal: JournalWriter | None = None
     with contextlib.ExitStack() as stack:
         try:
             run = RunDir(options.run_dir)
-            # The main rank alone writes; to open the journal is to mend it.
-            journal = stack.enter_context(JournalWriter(run.journal, options.attempt)) if rank == 0 else None
+            if rank == 0:  # it alone writes; to open the journal is to mend it
+                journal = stack.enter_context(JournalWriter(run.journal, options.attempt))
             ending = take_part(run, options.cache, journal, begun, causes, between)
         except BaseException as error:
             ending = failure(error)
-    between.tell(rank, ending)
-    if isinstance(ending, Failed):
-        complain(f"rank {rank}: {ending.traceback or ending.message}")
-        return 1
-    return 0
+        if isinstance(ending, Failed):
+            complain(f"rank {rank}: {ending.traceback or ending.message}")
+        try:
+            between.tell(rank, ending)
+        except OSError as error:  # such as a full /tmp, which is seldom the disk that the run is on
+            complain(f"rank {rank}: its end cannot be told: {error}")
+            if journal is not None and isinstance(ending, Stopped):
+                journal.write(ending)
+    return int(isinstance(ending, Failed))
 
 
 def take_part(

@@ -625,3 +625,15 @@ def test_a_rerun_of_a_trial_is_not_the_best_of_its_search(
         in seg("rerun aaaa1111 ema.use=raw --queue").err.splitlines()
     )
     assert [run["tags"] for run in seg("runs --status queued --json").json] == [["night"]]
+
+
+@pytest.mark.parametrize("words", ["run quick --queue", "sweep quick seed=0,1 --yes"])
+@pytest.mark.parametrize("names", ["--after nobody", "init.weights=nobody"])
+def test_what_names_a_run_is_not_looked_up_in_a_database_made_for_it(
+    seg: Command, workspace: Workspace, tmp_path: Path, words: str, names: str
+) -> None:
+    synthesize(tmp_path / "scenes", images=4, size=(64, 64), seed=1)
+    refused = seg(f"{words} {names} data.size=32x32 --data {tmp_path / 'scenes'}")
+    assert (refused.status, refused.out) == (BAD_USE, "")
+    assert "no runs here yet" in refused.err
+    assert not workspace.database.exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -99,6 +100,23 @@ def test_rebuild_tells_of_folders_that_cannot_be_read(seg: Command, workspace: W
     assert done.status == 1
     assert "rebuilt from 1 runs" in done.out
     assert "left out: aaaa1111" in done.err
+
+
+@pytest.mark.usefixtures("two_runs")
+def test_a_rebuild_that_fills_the_disk_is_one_line_also_without_a_database(
+    seg: Command, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(database: Path) -> None:
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise error
+
+    monkeypatch.setattr("engine.store.rebuild._into_one_file", fill)
+    workspace.database.unlink()
+    done = seg("db rebuild")
+    assert (done.status, len(done.err.splitlines())) == (BAD_USE, 1)
+    assert "cannot be rebuilt: the disk is full; free some space and try again" in done.err
+    assert not workspace.database.exists()
 
 
 def test_rebuild_needs_run_folders(seg: Command) -> None:

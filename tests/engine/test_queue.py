@@ -198,7 +198,7 @@ def test_queue_lists_what_waits_in_its_order_with_its_reasons(seg: Command, stor
     assert [line[:4] for line in lines] == [
         ["1", "cccccccc", "queued", "cccccccc"],
         ["-", "aaaaaaaa", "paused", "aaaaaaaa"],
-        ["2", "bbbbbbbb", "after", "aaaaaaaa"],
+        ["-", "bbbbbbbb", "after", "aaaaaaaa"],
     ]
     told = [
         (run["place"], run["why"], run["begins_in_seconds"], run["device"])
@@ -207,7 +207,7 @@ def test_queue_lists_what_waits_in_its_order_with_its_reasons(seg: Command, stor
     assert told == [
         (1, "no agent", None, "auto"),
         (None, "paused", None, "auto"),
-        (2, "after aaaaaaaa", None, "auto"),
+        (None, "after aaaaaaaa", None, "auto"),
     ]
     assert seg("queue unpause").status == 0
     assert seg("queue priority 3 aaa").status == 0
@@ -228,6 +228,50 @@ def test_queue_numbers_runs_as_runs_does(seg: Command, store: Store) -> None:
         assert (f"queued #{place}" in line) == (place != "-"), line
     for run_id in ("aaaaaaaa", "cccccccc"):
         assert seg("queue --json").json["queued"][int(queue[run_id]) - 1]["id"] == run_id
+
+
+def test_runs_behind_a_stopped_one_have_no_place_and_keep_nobody_waiting(seg: Command, store: Store) -> None:
+    for run_id, after in (("aaaaaaaa", ""), ("bbbbbbbb", "aaaaaaaa"), ("cccccccc", "bbbbbbbb")):
+        add(store, run_id, after=after)
+    assert store.queue.goes_on()
+    store.lifecycle.set_status("aaaaaaaa", "stopped", "preempted")
+    assert store.queue.goes_on(), "it is queued again by itself"
+    store.lifecycle.set_status("aaaaaaaa", "stopped", "stopped")
+    assert not store.queue.goes_on()
+    assert "nothing is running or queued" in seg("queue on-end true").err
+    add(store, "dddddddd")
+    told = [(run["id"], run["place"], run["why"]) for run in seg("queue --json").json["queued"]]
+    assert sorted(told) == [
+        ("bbbbbbbb", None, "after aaaaaaaa, stopped"),
+        ("cccccccc", None, "after bbbbbbbb"),
+        ("dddddddd", 1, "no agent"),
+    ]
+    assert seg("queue on-end true").status == 0
+    store.lifecycle.set_status("dddddddd", "running")
+    assert not store.notices.due()
+    store.lifecycle.set_status("dddddddd", "finished", "completed")
+    assert [notice.scope for notice in store.notices.due()] == ["queue"]
+    store.lifecycle.set_status("aaaaaaaa", "finished", "completed")
+    assert store.queue.goes_on()
+
+
+def test_resuming_a_run_in_the_foreground_wants_an_agent_for_what_comes_after_it(
+    seg: Command, store: Store, tmp_path: Path, no_agent: list[Workspace], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.cli.run.ensure_agent", no_agent.append)
+    monkeypatch.setattr("engine.cli.run.follow", lambda *_: 0)
+    synthesize(tmp_path / "data", images=6, size=(64, 64), seed=1)
+    line = f"run quick data.size=32x32 --data {tmp_path / 'data'} --queue"
+    assert seg(f"{line} --name first").status == 0
+    assert seg("stop first").status == 0
+    no_agent.clear()
+    assert seg("resume first").status == 0
+    assert no_agent == []
+    store.lifecycle.set_status(store.resolve("first"), "stopped", "stopped")
+    assert seg(f"{line} --name second --after first").status == 0
+    no_agent.clear()
+    assert seg("resume first").status == 0
+    assert len(no_agent) == 1
 
 
 @pytest.mark.parametrize(

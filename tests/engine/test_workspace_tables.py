@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 from engine import Workspace
 from engine.config.keys import ConfigError
 from engine.data.synthetic import synthesize
-from engine.errors import EngineError
+from engine.errors import EngineError, Notice
 from engine.host.processes import identify
 from engine.requests.refusals import Refused
 from engine.run.events import Stopped
@@ -90,6 +92,24 @@ def test_what_is_refused_makes_no_database(workspace: Folders, tmp_path: Path) -
     with pytest.raises(EngineError, match="no runs here yet"):
         ws.start("quick", data=tmp_path / "scenes", **{"init.weights": "nobody"})
     assert not workspace.database.exists()
+
+
+def test_a_run_that_was_queued_is_there_though_this_user_can_start_no_agent(
+    workspace: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(workspace: Folders) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(workspace.root / "agents"))
+
+    monkeypatch.setattr("engine.api.starting.ensure_agent", refuse)
+    synthesize(tmp_path / "scenes", 4, (64, 64), 0, 0.25)
+    ws = Workspace(workspace.root)
+    sayings = "is queued and waits for an agent; none can be started here: .*agents: Permission denied"
+    with pytest.warns(Notice, match=sayings):
+        run = ws.queue("quick", data=tmp_path / "scenes", **{"data.size": "32x32"})
+    assert run.status == "queued"
+    run.stop()
+    with pytest.warns(Notice, match=sayings):
+        assert run.resume().status == "queued"
 
 
 def test_nobody_waits_for_a_preempted_run_that_nobody_queues_again(workspace: Folders) -> None:

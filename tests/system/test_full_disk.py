@@ -25,7 +25,7 @@ from engine.run.journal import read_all
 from engine.store import Store, StoreError
 from engine.store.cards import keep_card
 from engine.workspace import Workspace
-from tests.system.conftest import seg, wait_for
+from tests.system.conftest import WAIT_SECONDS, seg, start_worker, wait_for, wait_for_event
 from tests.system.test_survival import drop_privilege_over_files
 
 SIZE = 12 << 20
@@ -170,6 +170,25 @@ def test_a_run_whose_disk_fills_up_fails_whole_and_goes_on_when_there_is_room(
         store.lifecycle.set_status(run.id, "stopping")
         wait_for(lambda: agent.step() or store.run(run.id).status == "stopped", workspace)
         assert seg(workspace, "db", "check").returncode == 0
+
+
+@pytest.mark.cold
+def test_the_end_of_a_run_on_several_devices_needs_no_room_for_temporary_files(
+    disk: Disk, tmp_path: Path, tiny: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(disk.folder))
+    run = RunDir(tmp_path / "runs" / new_run_id())
+    run.create(RunCard(run.id, "a test", "tests", 1.0), with_values(tiny, {"device": "cpu", "devices": 2}))
+    for stop, status in ((True, 3), (False, 0)):
+        seen = run.journal.stat().st_size if run.journal.exists() else 0
+        worker = start_worker(run)
+        wait_for_event(run, worker, lambda event: event.event == "started", seen)
+        disk.fill()
+        if stop:
+            worker.send_signal(signal.SIGTERM)
+        assert worker.wait(timeout=WAIT_SECONDS) == status, run.log.read_text()
+        assert read_all(run.journal)[-1].event == ("stopped" if stop else "finished")
+        disk.free()
 
 
 def test_commands_on_a_full_disk_are_one_line_and_leave_nothing_half_done(

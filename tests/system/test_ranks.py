@@ -21,9 +21,11 @@ from engine.config.keys import with_values
 from engine.config.recipes import get_recipe
 from engine.host.processes import is_alive, python_command
 from engine.run.directory import RunCard, RunDir, new_run_id
-from engine.run.events import Epoch, Failed, Started, Stopped
-from engine.run.journal import read_all
-from engine.worker.ranks import end_of
+from engine.run.events import Epoch, Failed, Started, Stopped, Warned
+from engine.run.journal import JournalWriter, read_all
+from engine.worker import entry
+from engine.worker.nodes import run_nodes
+from engine.worker.ranks import end_of, exchange
 from tests.slurm import REQUIRED
 from tests.system.conftest import WAIT_SECONDS, start_worker, wait_for_event, work
 from tests.system.test_worker import curve, digest
@@ -234,6 +236,43 @@ def test_the_end_of_a_run_is_that_of_the_rank_where_it_began() -> None:
     silent = end_of({}, {1: 120}, no)
     assert isinstance(silent, Failed)
     assert "rank 1 with exit status 120" in silent.message
+
+
+def test_what_ranks_have_written_stays_when_their_launcher_fails(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make()
+
+    def launch(run: RunDir, cache_dir: Path, attempt: int, *rest: object) -> None:
+        with JournalWriter(run.journal, attempt) as journal:
+            for number in range(3):
+                journal.write(Warned(message=f"of rank 0: {number}"))
+        raise RuntimeError("the launcher")
+
+    for name in ("prepare_process", "listen_for_stops", "beat_forever", "sample_forever"):
+        monkeypatch.setattr(entry, name, lambda *_: None)
+    monkeypatch.setattr(entry, "run_ranks", launch)
+    assert entry.attempt(run, tmp_path, time.monotonic(), []) == 1
+    events = read_all(run.journal)
+    assert [event.event for event in events] == ["warning", "warning", "warning", "used", "failed"]
+    assert [event.seq for event in events] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.timeout(60)
+def test_a_stop_is_heeded_while_srun_waits_for_its_nodes(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scontrol = SCONTROL.replace("10.213.7.2", "127.0.0.1")
+    for program, script in {"srun": "#!/bin/sh\nexec cat\n", "scontrol": scontrol}.items():
+        (tmp_path / program).write_text(script)
+        (tmp_path / program).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("SLURM_JOB_NODELIST", "nodes")
+    monkeypatch.setenv("SLURMD_NODENAME", "first")
+    with exchange() as between:
+        between.ask_to_stop("preempted")
+        ending = run_nodes(make(), tmp_path, 1, 1, 2, between, preemptible=True)
+    assert ending == Stopped(cause="preempted", epoch=0)
 
 
 SRUN = """#!/bin/sh

@@ -11,6 +11,8 @@ import pytest
 
 from engine.agent.executors import slurm
 from engine.agent.executors.slurm import SlurmError, SlurmJob
+from engine.config.slurm import SlurmConfig
+from engine.run.directory import RunDir
 
 
 def test_slurm_is_asked_for_all_jobs_of_this_user_whatever_the_environment_says(
@@ -59,6 +61,7 @@ def test_jobs_of_other_programs_may_have_any_name(tmp_path: Path, monkeypatch: p
         ("Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)", True, True),
         ("Socket timed out on send/recv operation", True, False),
         ("Invalid account or account/partition combination specified", False, False),
+        ("Batch job submission failed: Invalid job array specification", False, True),
     ],
 )
 def test_a_refusal_says_whether_a_later_try_or_fewer_jobs_may_do(
@@ -67,8 +70,27 @@ def test_a_refusal_says_whether_a_later_try_or_fewer_jobs_may_do(
     program = tmp_path / "sbatch"
     program.write_text(f"#!/bin/sh\necho {shlex.quote(f'sbatch: error: {said}')} >&2; exit 1\n")
     program.chmod(0o755)
+    (tmp_path / "job.sh").touch()
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     with pytest.raises(SlurmError) as refusal:
         slurm.submit(tmp_path / "job.sh")
     assert (refusal.value.passing, refusal.value.too_many) == (passing, too_many)
     assert str(refusal.value) == f"sbatch: error: {said}"
+
+
+def test_what_a_script_asks_for_outranks_variables_of_sbatch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "sbatch"
+    program.write_text(f"#!/bin/sh\nprintf '%s\\n' \"$@\" >{tmp_path}/asked; echo '12;here'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    about = SlurmConfig(account="lab", extra="--comment='two words' # why; -q high; echo '#SBATCH --hold'")
+    script = tmp_path / "job.sh"
+    script.write_text(slurm.job_script("seg-name", [RunDir(tmp_path / "abcd1234")], about, tmp_path))
+    assert slurm.submit(script) == "12"
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert {"--job-name=seg-name", "--account=lab", "--comment=two words", "--requeue"} <= set(asked)
+    assert asked[asked.index("-q") + 1] == "high"
+    assert not {"#", "why", "--hold"} & set(asked)
+    assert asked[-1] == str(script)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -15,7 +16,7 @@ from engine.host.processes import identify
 from engine.run.directory import RunDir
 from engine.run.events import Started, Stopped
 from engine.run.journal import JournalWriter
-from engine.store import Store
+from engine.store import Store, StoreError
 from engine.store.schema import runs
 from tests.system.conftest import Queue, seg
 
@@ -190,6 +191,26 @@ def test_who_made_room_and_was_cancelled_while_no_agent_was_there_stays_stopped(
     agent.step()
     row = store.run(run.id)
     assert (row.status, row.cause, row.message) == ("stopped", "stopped", "job 7 was cancelled")
+    assert len(cluster_of.scripts) == 1
+
+
+@pytest.mark.parametrize("by", ["stop", "scancel"])
+def test_who_made_room_and_is_taken_out_of_slurms_queue_stays_stopped(
+    cluster_of: MadeUpSlurm, agent: Agent, queue: Queue, store: Store, by: str
+) -> None:
+    run = made_room(cluster_of, agent, queue)
+    run.write_exit(1, "stopped", "preempted")
+    cluster_of.show("PENDING", restarts=1)
+    agent.step()
+    assert store.run(run.id).status == "starting"
+    if by == "stop":
+        store.lifecycle.set_status(run.id, "stopping", expect=("starting",))
+        agent.step()
+        assert cluster_of.cancelled == ["7"]
+    cluster_of.show("CANCELLED", restarts=1)
+    for _ in range(3):
+        agent.step()
+    assert (store.run(run.id).status, store.run(run.id).cause) == ("stopped", "stopped")
     assert len(cluster_of.scripts) == 1
 
 
@@ -374,3 +395,68 @@ def test_more_runs_than_may_be_submitted_go_as_far_as_there_is_room_in_their_ord
     room, agent.cluster._not_before = 7, 0.0
     agent.step()
     assert store.queue.waiting() == []
+
+
+def test_an_array_that_is_longer_than_the_cluster_takes_goes_as_several(
+    cluster_of: MadeUpSlurm, agent: Agent, queue: Queue, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def submit(script: Path) -> str:
+        if "--array=0-4" in script.read_text():
+            raise SlurmError("sbatch: error: Invalid job array specification", passing=False, too_many=True)
+        return cluster_of.submit(script)
+
+    monkeypatch.setattr(slurm, "submit", submit)
+    ids = [queue(executor="slurm").id for _ in range(5)]
+    agent.step()
+    assert [store.run(run_id).status for run_id in ids] == ["starting"] * 5
+    jobs = [(store.run(run_id).claimed_by or {})["job"] for run_id in ids]
+    assert jobs == ["7_0", "7_1", "8_0", "8_1", "8_2"]
+
+
+def test_a_job_that_could_not_be_noted_is_looked_for_before_another_is_submitted(
+    cluster_of: MadeUpSlurm, agent: Agent, queue: Queue, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "ASK_SECONDS", 3600.0)
+    run = queue(executor="slurm")
+
+    def refuse(*_: object) -> None:
+        raise StoreError("another program has locked the database")
+
+    with monkeypatch.context() as busy:
+        busy.setattr(store.queue, "note_job", refuse)
+        with pytest.raises(StoreError, match="locked"):
+            agent.step()
+    cluster_of.show("RUNNING")
+    agent.step()
+    assert len(cluster_of.scripts) == 1, "two workers would be in one folder"
+    monkeypatch.setattr(cluster, "ASK_SECONDS", 0.0)
+    agent.step()
+    assert (store.run(run.id).claimed_by or {})["job"] == "7"
+    assert len(cluster_of.scripts) == 1
+
+
+def test_while_slurm_takes_its_time_the_agent_goes_on_and_hears_the_late_answer(
+    cluster_of: MadeUpSlurm, agent: Agent, queue: Queue, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = queue(executor="slurm")
+    agent.step()
+    cluster_of.show("RUNNING")
+    come_up(run).close()
+    released, answered = Event(), Event()
+
+    def list_jobs() -> list[SlurmJob]:
+        released.wait(30)
+        answered.set()
+        return []
+
+    with monkeypatch.context() as slow:
+        slow.setattr(cluster, "ANSWER_SECONDS", 0.0)
+        slow.setattr(slurm, "list_jobs", list_jobs)
+        agent.step()
+        assert not answered.is_set()
+        assert store.run(run.id).status == "running", "its journal is read"
+        released.set()
+        assert agent.cluster._asking is not None
+        assert agent.cluster._asking.result(30) == []
+        agent.step()
+    assert (store.run(run.id).status, store.run(run.id).cause) == ("failed", "killed")

@@ -25,7 +25,7 @@ from engine.run.directory import ID_ALPHABET, RunDir
 NAME_PREFIX = "seg-"
 SALT_LENGTH = 8
 LARGEST_ARRAY = 1000
-"""Jobs in one array; a cluster that is not told otherwise takes 1001."""
+"""Jobs in one array; a cluster that is not told otherwise takes 1001. One that takes less refuses it."""
 
 ALIVE = {
     *("PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "RESIZING", "SIGNALING"),
@@ -43,7 +43,7 @@ _FIELDS = ("JobArrayID", "State", "RestartCnt", "ReasonList", "Name")
 
 class SlurmError(EngineError):
     """Slurm cannot be asked, or refuses; the message is one line. `passing`: a later try may do. `too_many`:
-    nothing was submitted, and fewer jobs may be taken now."""
+    nothing was submitted, and fewer jobs at once may be taken now."""
 
     def __init__(self, message: str, passing: bool = True, too_many: bool = False) -> None:
         super().__init__(message)
@@ -161,7 +161,17 @@ def job_script(name: str, runs: Sequence[RunDir], about: SlurmConfig, cache_dir:
 
 def submit(script: Path) -> str:
     """Hand a script to sbatch; returns the number of the job or array. Raises SlurmError."""
-    return _ask("sbatch", "--parsable", str(script)).strip().partition(";")[0]
+    return _ask("sbatch", "--parsable", *_options_in(script), str(script)).strip().partition(";")[0]
+
+
+def _options_in(script: Path) -> list[str]:
+    """The options of a script, to be given to sbatch themselves, too: of those in a script, variables such as
+    SBATCH_ACCOUNT and SBATCH_JOB_NAME have their way. Raises SlurmError."""
+    lines = [line for line in script.read_text().splitlines() if line.startswith("#SBATCH ")]
+    try:
+        return [word for line in lines for word in shlex.split(line.removeprefix("#SBATCH "), comments=True)]
+    except ValueError as error:
+        raise SlurmError(f"sbatch: {script}: an option of slurm.extra: {error}", passing=False) from None
 
 
 def list_jobs() -> list[SlurmJob]:
@@ -207,8 +217,9 @@ def _refuse_other(job: str) -> None:
 _FILTERS = ("SQUEUE_", "SCANCEL_", "SACCT_")
 """Variables of people's own looking, such as SQUEUE_PARTITION. What they leave out would count as gone."""
 
-_TOO_MANY = ("MaxSubmit", "job submit limit")
-_PASSING = (*_TOO_MANY, "contact slurm controller", "timed out", "temporarily", "try again")
+_NO_ROOM = ("MaxSubmit", "job submit limit")
+_TOO_MANY = (*_NO_ROOM, "Invalid job array specification")  # it is longer than the cluster's MaxArraySize
+_PASSING = (*_NO_ROOM, "contact slurm controller", "timed out", "temporarily", "try again")
 
 
 def _ask(*command: str) -> str:
