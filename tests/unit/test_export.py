@@ -18,7 +18,9 @@ from PIL import Image
 from torch.nn import functional
 
 from engine import load
-from engine.config.export import METADATA, SUFFIXES, ExportConfig
+from engine.cli.export import exported, refuse_strange_folder
+from engine.cli.torch_process import ProcessFailed
+from engine.config.export import MAKING, METADATA, SUFFIXES, ExportConfig
 from engine.config.keys import with_values
 from engine.config.recipes import get_recipe
 from engine.config.run_config import RunConfig
@@ -390,3 +392,36 @@ def test_nothing_is_left_of_a_file_that_cannot_be_made(
     with pytest.raises(ExportError, match=r"^unet cannot be exported as torchscript: no such operator$"):
         export(order(unet, tmp_path, "torchscript"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_left_of_an_export_whose_process_was_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the next export would be refused for what it finds in the folder."""
+
+    def killed(module: str, order: dict[str, Any], doing: str) -> None:
+        Path(order["file"]).write_bytes(b"half of it")
+        raise ProcessFailed("the exporting process was killed by SIGKILL; is there enough memory?")
+
+    monkeypatch.setattr("engine.cli.export.asked", killed)
+    with pytest.raises(ProcessFailed):
+        exported(tmp_path / "model.onnx", {})
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / f"{MAKING}x").mkdir()  # of a command that was killed itself
+    refuse_strange_folder(tmp_path)
+
+
+def test_the_weights_of_a_large_network_lie_beside_its_file_under_its_name(
+    unet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxruntime", reason="comes with the extra export")
+    monkeypatch.setattr("torch.onnx._internal.exporter._onnx_program._LARGE_MODEL_THRESHOLD", 0)
+    folder, elsewhere = tmp_path / "export", tmp_path / "elsewhere"
+    folder.mkdir()
+    made = export(order(unet, folder, "onnx"))
+    assert sorted(path.name for path in folder.iterdir()) == ["model.onnx", "model.onnx.data"]
+    assert made["weights"] == "model.onnx.data"
+    assert made["bytes"] == sum(path.stat().st_size for path in folder.iterdir())
+    shutil.copytree(folder, elsewhere)
+    shutil.rmtree(folder)
+    assert load(elsewhere / "model.onnx").predict(Image.new("RGB", (48, 32))).ids.shape == (32, 48)

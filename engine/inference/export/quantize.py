@@ -75,5 +75,7 @@ def quantize(
             weight_type=QuantType.QInt8,
         )
         model = onnx.load(made)  # the quantiser leaves metadata out
+        for path in file.parent.glob(f"{file.name}*"):
+            path.unlink()  # with a file of weights that there may be
         onnx.helper.set_model_props(model, {METADATA: json.dumps(about)})
         onnx.save(model, file)
