@@ -71,9 +71,7 @@ def generalise(job: Job) -> None:
     folder = job.run.outputs / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{place:02}.npz" for place in range(len(environments))]
-    counts = [
-        _kept(job, each.pairs, network, path) for each, path in zip(environments, paths, strict=True)
-    ]
+    counts = [_kept(job, each.pairs, network, path) for each, path in zip(environments, paths, strict=True)]
     merging = merging_of(about, network.classes, environments[0].pairs.class_set)
     steps = sum(len(each.pairs) for each in environments)
     done = sum(map(len, counts))

@@ -91,9 +91,7 @@ class Counts:
     _saved_at: float = field(default_factory=time.monotonic)
 
     @classmethod
-    def of(
-        cls, job: Job, pairs: Pairs, network: Network, refinement: Refinement | None = None
-    ) -> Counts:
+    def of(cls, job: Job, pairs: Pairs, network: Network, refinement: Refinement | None = None) -> Counts:
         """What an earlier attempt left of the same checkpoint and CRF; else nothing."""
         path, classes = job.run.outputs / COUNTS, len(network.classes)
         made_by = network.sha256 if refinement is None else f"{network.sha256}; {refinement.words}"
