@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import resource
 import shutil
 import zipfile
 from pathlib import Path
@@ -409,6 +410,20 @@ def test_nothing_is_left_of_an_export_whose_process_was_killed(
     assert list(tmp_path.iterdir()) == []
     (tmp_path / f"{MAKING}x").mkdir()  # of a command that was killed itself
     refuse_strange_folder(tmp_path)
+
+
+@pytest.mark.parametrize("format", ["torchscript", "pt2"])
+def test_a_full_disk_is_told_as_such(unet: Path, tmp_path: Path, format: str) -> None:
+    """Torch's own writer of these formats ends the process instead."""
+    wanted = order(unet, tmp_path, format)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            export(wanted)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_weights_of_a_large_network_lie_beside_its_file_under_its_name(
