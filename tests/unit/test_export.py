@@ -27,6 +27,7 @@ from engine.config.recipes import get_recipe
 from engine.config.run_config import RunConfig
 from engine.config.task_sections import TimingConfig
 from engine.config.windows import WindowGrid
+from engine.data.catalog import DataError
 from engine.exported.class_maps import class_map as numpy_class_map
 from engine.exported.class_maps import probability_map
 from engine.exported.latency import file_settings
@@ -279,6 +280,9 @@ def test_images_for_calibration_are_spread_over_those_of_training(
     assert chosen(5) == [0, 2, 4, 6, 8], "not the first five"
     assert chosen(20) == list(range(9))
     assert chosen(1) == [0]
+    (tmp_path / "8.png").write_bytes(b"damaged")
+    with pytest.raises(DataError, match=r"8\.png: "):
+        chosen(20)
 
 
 def test_the_table_of_exports_has_every_network() -> None:
