@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +20,9 @@ from engine.cli.scoring import Prediction
 from engine.cli.stream import predict_stream
 from engine.config.keys import ConfigError
 from engine.exported.network import ExportedModel
+from engine.video.reading import Video
 from engine.workspace import Workspace
+from tests.videos import make_video
 
 
 def any_size(size: tuple[int, int]) -> ExportedModel:
@@ -66,6 +69,20 @@ def test_no_prediction_of_before_stays_where_an_image_cannot_be_used(
     assert predict_file(Prediction(run="net.onnx", images=[str(photos)], overwrite=True, **words)) == 1
     left = {path.relative_to(out).as_posix() for path in out.rglob("*.png")}
     assert left == {"ids/b.png", "color/b.png", "overlay/b.png"}
+
+
+def test_a_tag_to_turn_a_video_is_said_to_be_ignored(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    turned = replace(Video.open(make_video(tmp_path / "in.mp4", range(0, 200, 40))), turned=90)
+    monkeypatch.setattr(Video, "open", lambda path: turned)
+    monkeypatch.setattr(ExportedModel, "open", lambda *about: any_size((8, 8)))
+    words: dict[str, Any] = {"windows": InWindows(), "new": OfNetwork(), "queued": InQueue()}
+    words |= {"images": [str(tmp_path / "in.mp4")], "out": tmp_path / "out.mp4"}
+    assert predict_file(Prediction(run="net.onnx", **words)) == 0
+    told = " ".join(capsys.readouterr().err.split())
+    assert "note:" in told
+    assert "its tag to turn it by 90 degrees is ignored" in told
 
 
 def test_what_means_nothing_for_a_file_is_refused_for_a_stream_of_it(
