@@ -78,8 +78,8 @@ class VideoParts:
             self.end_part()
 
     def end_part(self) -> None:
-        """Complete the part that is being written, if there is one: it is kept from here on. Raises VideoError
-        where that fails; the part is lost then."""
+        """Complete the part that is being written, if there is one: it is kept from here on. Raises
+        VideoError where that fails; the part is lost then."""
         if self._container is None:
             return
         av = pyav(self._unfinished)

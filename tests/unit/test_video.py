@@ -90,12 +90,16 @@ def test_a_full_disk_costs_a_part_and_is_told_in_a_line(tmp_path: Path) -> None:
     parts.add(first, noise)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+
+    def write() -> None:
+        try:
+            parts.add(second, noise)
+        finally:
+            parts.end_part()
+
     try:
         with pytest.raises(VideoError, match=r"parts: cannot be written: File too large$"):
-            try:
-                parts.add(second, noise)
-            finally:
-                parts.end_part()
+            write()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert VideoParts(tmp_path / "parts", video).done == 1
