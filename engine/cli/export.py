@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import tempfile
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from engine.cli.console import notices, output, print_json
 from engine.cli.reading import open_existing
 from engine.cli.torch_process import asked
-from engine.config.export import PACKAGES, SUFFIXES, ExportConfig
+from engine.config.export import MAKING, PACKAGES, SUFFIXES, ExportConfig
 from engine.config.keys import ConfigError
 from engine.config.run_config import RunConfig
 from engine.data.published.sources import recorded_licence
@@ -22,7 +24,7 @@ from engine.report.tables import data_size
 from engine.requests.derive import checkpoint_of, source_run, trained_config
 from engine.requests.refusals import Refused
 from engine.requests.source_paths import BEST
-from engine.run.files import absolute, replacing
+from engine.run.files import absolute, move_files, replacing
 from engine.typed import PROGRAM
 from engine.workspace import Workspace
 
@@ -51,14 +53,14 @@ def export(workspace: Workspace, wanted: Export) -> None:
     notices.say("importing torch")
     folder.mkdir(parents=True, exist_ok=True)
     made = exported(
+        folder / f"model{SUFFIXES[order.format]}",
         {
             "export": order.model_dump(mode="json"),
             "run": str(workspace.run_dir(row.id).path),
             "checkpoint": str(checkpoint),
             "cache": str(workspace.cache),
-            "file": str(folder / f"model{SUFFIXES[order.format]}"),
             "about": provenance(run, config, checkpoint.name),
-        }
+        },
     )
     with replacing(folder / CARD) as stream:
         stream.write(model_card(run, order, made).encode())
@@ -68,6 +70,8 @@ def export(workspace: Workspace, wanted: Export) -> None:
     difference = made["largest_difference"]
     logits = "" if difference is None else f"logits differ by at most {difference:.2g}, "
     output.say(f"{made['file']}: {data_size(made['bytes'])}, {order.input} to {order.output}")
+    if made["weights"]:
+        output.say(f"{folder / made['weights']}: its weights, which have to lie beside it")
     output.say(
         f"compared with the network: {logits}"
         f"{100 * made['pixels_differing']:g} % of the pixels differ in class"
@@ -114,7 +118,7 @@ def refuse_strange_folder(folder: Path) -> None:
     if not folder.is_dir():
         raise Refused([f"--out {folder}: is a file; it must be a folder"])
     is_ours = card.is_file() and MARK in card.read_text(errors="replace")
-    if not is_ours and any(folder.iterdir()):
+    if not is_ours and not all(path.name.startswith(MAKING) for path in folder.iterdir()):
         raise Refused([f"--out {folder}: contains files that no export wrote; name a new or an empty folder"])
 
 
@@ -145,6 +149,11 @@ def initial_weights(config: RunConfig) -> str:
     return (Path(path).name if Path(path).is_absolute() else path) or config.model.weights_source()
 
 
-def exported(order: dict[str, Any]) -> dict[str, Any]:
-    """What the exporting process says of the file that it made."""
-    return {**asked("engine.inference.export", order, "exporting"), "name": Path(order["file"]).name}
+def exported(file: Path, order: Mapping[str, Any]) -> dict[str, Any]:
+    """What the exporting process says of the file that it made. Of one that was killed nothing is left."""
+    with tempfile.TemporaryDirectory(prefix=MAKING, dir=file.parent) as folder:
+        made = asked("engine.inference.export", {**order, "file": str(Path(folder, file.name))}, "exporting")
+        for stale in file.parent.glob(f"{file.name}.*"):
+            stale.unlink()  # the weights of a larger network
+        move_files(Path(folder), file.parent)
+    return {**made, "file": str(file), "name": file.name}

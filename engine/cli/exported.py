@@ -257,6 +257,8 @@ def predict_video_file(wanted: Prediction, out: Path, size: str) -> int:
     video, target = find_video(wanted.images, out, wanted.overwrite)
     assert target is not None
     model = opened(wanted.run, wanted.windows, size)
+    if video.note:
+        notices.say(f"note: {video.note}")
     begun = time.monotonic()
     with progress_bar("predicting") as report:
         frames = write_video(model, video, target, wanted.view or "overlay", wanted.label_resize, report)

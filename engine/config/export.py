@@ -17,6 +17,9 @@ METADATA = "seg_engine"
 """The name under which a file's metadata, a JSON object, are found in it: `metadata_props` of ONNX, extra
 files of torch's formats, there with the suffix .json."""
 
+MAKING = ".making-"
+"""How the name of a folder begins in which a file is made, beside where it is to lie."""
+
 PACKAGES: dict[str, tuple[str, ...]] = {"onnx": ("onnx", "onnxscript", "onnxruntime")}
 """What a format needs beside torch: the extra `export`."""
 

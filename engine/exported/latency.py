@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from engine.config.task_sections import TimingConfig
 from engine.exported.network import ExportedError, ExportedModel
 from engine.host.cpu import cpu_name
-from engine.metrics.latency import Machine, Setting, latency_result, time_passes
+from engine.metrics.latency import Machine, Setting, Timing, latency_result, time_passes
 from engine.run.latency_events import LatencyResult
 
 
@@ -31,9 +31,16 @@ def file_settings(model: ExportedModel, wanted: TimingConfig) -> list[Setting]:
 def measure_files(
     files: Sequence[tuple[ExportedModel, Sequence[Setting]]], seconds: float, threads: int
 ) -> Iterator[LatencyResult]:
-    """The passes of each setting of each file, by onnxruntime on the CPU with so many threads."""
+    """The passes of each setting of each file, by onnxruntime on the CPU with so many threads, or in one line
+    why there are none."""
     machine = Machine("cpu", cpu_name(), threads)
     for model, settings in files:
         for setting in settings:
-            timing = time_passes(model.passes(setting.size, setting.protocol), seconds=seconds)
-            yield latency_result(setting, timing, machine, str(model.path))
+            yield latency_result(setting, _measured(model, setting, seconds), machine, str(model.path))
+
+
+def _measured(model: ExportedModel, setting: Setting, seconds: float) -> Timing | str:
+    try:
+        return time_passes(model.passes(setting.size, setting.protocol), seconds=seconds)
+    except ExportedError as error:
+        return str(error)

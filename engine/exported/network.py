@@ -21,6 +21,7 @@ from engine.exported.class_maps import ClassIds, Logits, class_map
 from engine.exported.windows import windowed_logits
 from engine.host.input_files import InputFileError, refuse_irregular
 from engine.metrics.latency import Timing, time_passes
+from engine.run.checkpoint_file import first_line
 
 
 class ExportedError(EngineError):
@@ -56,8 +57,8 @@ class ExportedModel:
             options.intra_op_num_threads = threads
             session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime has a dozen kinds of its own, without a common base
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise ExportedError(f"{path}: is no ONNX file that onnxruntime can run: {reason}") from error
+            told = f"{path}: is no ONNX file that onnxruntime can run: {first_line(error)}"
+            raise ExportedError(told) from error
         try:
             about = json.loads(session.get_modelmeta().custom_metadata_map[METADATA])
             height, width = about["size"]
@@ -116,8 +117,17 @@ class ExportedModel:
         return str(self.about.get("quantize") or "fp32")
 
     def output(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
-        """Logits float32 [C, h, w], or class ids uint8 [h, w], of pixels uint8 [h, w, 3] of its size."""
-        output: NDArray[Any] = self.session.run(None, {"images": self._input(pixels)})[0][0]
+        """Logits float32 [C, h, w], or class ids uint8 [h, w], of pixels uint8 [h, w, 3] of its size. Raises
+        ExportedError where onnxruntime cannot do it, as where memory does not suffice."""
+        output: NDArray[Any] = self._run(self._input(pixels))[0]
+        return output
+
+    def _run(self, images: NDArray[Any]) -> NDArray[Any]:
+        try:
+            output: NDArray[Any] = self.session.run(None, {"images": images})[0]
+        except Exception as error:  # as above
+            shape = "x".join(map(str, images.shape))
+            raise ExportedError(f"{self.path}: cannot be run on {shape}: {first_line(error)}") from error
         return output
 
     def _input(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
@@ -149,8 +159,8 @@ class ExportedModel:
         through the file alone (`literature`)."""
         pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
         if protocol == "literature":
-            given = {"images": self._input(pixels)}
-            return lambda: self.session.run(None, given)
+            images = self._input(pixels)
+            return lambda: self._run(images)
         if self.gives_ids:
             return lambda: self.output(pixels)
         return lambda: windowed_logits(self.windows, self.output, pixels).argmax(axis=0)

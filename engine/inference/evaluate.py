@@ -3,8 +3,8 @@
 Images come from their files, a few read ahead, and go through the network one by one; their class maps are
 made in bands. So memory does not depend on the number of images. The confusion matrix of every image is kept
 in outputs/confusions.npz, written every `checkpoint.seconds` and at every end: a run that was stopped goes on
-with the images that are not in it, unless the checkpoint's file has changed since. Of the images with the
-lowest Dice so far (`evaluate.keep`) the prediction stays in the gallery.
+with the images that are not in it, unless the checkpoint's file has changed since or an image is gone. Of
+the images with the lowest Dice so far (`evaluate.keep`) the prediction stays in the gallery.
 
 With a CRF, both the predictions before it and those after it are scored in the same pass. All that is told
 without a word about it is of those after; those before have outputs/confusions-before-crf.npz and are part of
@@ -36,7 +36,7 @@ from engine.inference.crf.refinement import Refinement, crf_scores
 from engine.inference.latency import machine_of
 from engine.inference.network import Network
 from engine.inference.progress import readers
-from engine.inference.scoring import Scoring
+from engine.inference.scoring import Scoring, told_gone
 from engine.inference.worst import WorstGallery
 from engine.learning.class_maps import class_map
 from engine.learning.latency import measure_latency
@@ -70,7 +70,7 @@ def evaluate(job: Job) -> None:
     pairs, network = scoring.pairs, scoring.network
     refinement = Refinement.of(job, network, about.at)
     beside = Beside.of(about, network.classes)
-    kept = Kept.of(job, network, beside, refinement)
+    kept = Kept.of(job, pairs, network, beside, refinement)
     job.record(scoring.begun(about.at, len(kept.confusions)))
     flops = describe_model(job, network.model, len(network.classes))
     speed = measure_latency(network.model, network.size, scoring.hardware, network.windows)
@@ -129,6 +129,7 @@ class Kept:
     def of(
         cls,
         job: Job,
+        pairs: Pairs,
         network: Network,
         beside: Beside,
         refinement: Refinement | None = None,
@@ -151,6 +152,9 @@ class Kept:
         if (earlier.confusions.classes, earlier.confusions.checkpoint) != (network.classes, made_by):
             what = "checkpoint has" if refinement is None else "checkpoint or the CRF has"
             job.warn(f"the {what} changed; all images are scored again")
+            return fresh
+        if gone := told_gone(earlier.confusions.names, pairs):
+            job.warn(f"{gone}; all images are scored again")
             return fresh
         if earlier.before is not None and earlier.before.names != earlier.confusions.names:
             job.warn(f"{fresh.before_path}: is of other images; all images are scored again")

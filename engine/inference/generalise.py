@@ -3,7 +3,7 @@
 The images that the run held out come first, as all else is held against them: corrupted ones image by image,
 other data sets as a whole. The confusion matrix of every image is kept, of each environment in a file of its
 own below outputs/generalise, written every `checkpoint.seconds` and at every end: a run that was stopped goes
-on with the images that are in none, unless the checkpoint's file has changed since.
+on with the images that are in none, unless the checkpoint's file has changed since or an image is gone.
 
 The matrices that are kept have all classes of the network; merging classes is a sum of their rows and
 columns (`engine.metrics.merging`).
@@ -27,11 +27,12 @@ from engine.data.catalog import DataError, Sample
 from engine.data.corruptions import corrupt
 from engine.data.decode import train_id_table
 from engine.data.environments import Environment, notes_of, open_environments
-from engine.data.pairs import refuse_other_classes
+from engine.data.pairs import Pairs, refuse_other_classes
 from engine.inference.ahead import computed_ahead
 from engine.inference.compiled import compiled_for
 from engine.inference.network import Network, load_network, trained_run
 from engine.inference.progress import Steps, read_ahead
+from engine.inference.scoring import told_gone
 from engine.learning.class_maps import class_map
 from engine.learning.hardware import choose_hardware, settle_arithmetic
 from engine.learning.transfers import to_device
@@ -70,7 +71,7 @@ def generalise(job: Job) -> None:
     folder = job.run.outputs / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{place:02}.npz" for place in range(len(environments))]
-    counts = [_kept(job, network, path) for path in paths]
+    counts = [_kept(job, each.pairs, network, path) for each, path in zip(environments, paths, strict=True)]
     merging = merging_of(about, network.classes, environments[0].pairs.class_set)
     steps = sum(len(each.pairs) for each in environments)
     done = sum(map(len, counts))
@@ -210,7 +211,7 @@ def _begun(
     )
 
 
-def _kept(job: Job, network: Network, path: Path) -> ImageConfusions:
+def _kept(job: Job, pairs: Pairs, network: Network, path: Path) -> ImageConfusions:
     """What an earlier attempt counted of the same checkpoint; else nothing, with a warning."""
     fresh = ImageConfusions(network.classes, network.sha256)
     if not path.exists():
@@ -222,5 +223,8 @@ def _kept(job: Job, network: Network, path: Path) -> ImageConfusions:
         return fresh
     if (earlier.classes, earlier.checkpoint) != (fresh.classes, fresh.checkpoint):
         job.warn(f"the checkpoint has changed; the images of {path.name} are scored again")
+        return fresh
+    if gone := told_gone(earlier.names, pairs):
+        job.warn(f"{gone}; the images of {path.name} are scored again")
         return fresh
     return earlier

@@ -169,7 +169,7 @@ def load_model(
 
     `classes` are those it has to know; none: whatever it knows. `use` is that of `validated_weights`.
     """
-    content, sha256 = _read(path)
+    content, sha256 = read_checkpoint(path)
     if not {"model", "model_config", "classes", "epoch"} <= content.keys():
         raise CheckpointError(f"{path}: contains no segmentation network")
     known = [str(name) for name in content["classes"]]
@@ -182,7 +182,7 @@ def load_model(
     return LoadedModel(model, section, tuple(known), int(content["epoch"]), sha256)
 
 
-def _read(path: Path) -> tuple[dict[str, Any], str]:
+def read_checkpoint(path: Path) -> tuple[dict[str, Any], str]:
     """A checkpoint and the SHA-256 of the very file that it was read from: a training that is under way may
     put another in its place at any time. Raises CheckpointError."""
     while True:

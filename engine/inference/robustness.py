@@ -3,7 +3,8 @@ size.
 
 Each image is decoded once and corrupted at its own size, then goes through the network as any other does.
 What is counted is written to outputs/robustness.npz every `checkpoint.seconds` and at every end; a run that
-was stopped goes on with the images that are not in it, unless the checkpoint's file has changed since."""
+was stopped goes on with the images that are not in it, unless the checkpoint's file has changed since or an
+image is gone."""
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ from engine.inference.compiled import compiled_for
 from engine.inference.crf.refinement import Refinement, crf_scores
 from engine.inference.network import Network
 from engine.inference.progress import Steps, read_ahead
-from engine.inference.scoring import Scoring
+from engine.inference.scoring import Scoring, told_gone
 from engine.learning.class_maps import class_map
 from engine.learning.transfers import to_device
 from engine.metrics.confusion import confusion_per_image
@@ -60,7 +61,7 @@ def robustness(job: Job) -> None:
     scoring = Scoring.of(job, about)
     pairs, network = scoring.pairs, scoring.network
     refinement = Refinement.of(job, network, "original")
-    counts = Counts.of(job, network, refinement)
+    counts = Counts.of(job, pairs, network, refinement)
     job.record(scoring.begun("original", len(counts.names)))
     describe_model(job, network.model, len(network.classes))
     count_images(job, about, pairs, network, counts, refinement)
@@ -90,7 +91,7 @@ class Counts:
     _saved_at: float = field(default_factory=time.monotonic)
 
     @classmethod
-    def of(cls, job: Job, network: Network, refinement: Refinement | None = None) -> Counts:
+    def of(cls, job: Job, pairs: Pairs, network: Network, refinement: Refinement | None = None) -> Counts:
         """What an earlier attempt left of the same checkpoint and CRF; else nothing."""
         path, classes = job.run.outputs / COUNTS, len(network.classes)
         made_by = network.sha256 if refinement is None else f"{network.sha256}; {refinement.words}"
@@ -108,6 +109,9 @@ class Counts:
         if (earlier.checkpoint, earlier.confusions.shape) != (empty.checkpoint, empty.confusions.shape):
             what = "checkpoint has" if refinement is None else "checkpoint or the CRF has"
             job.warn(f"the {what} changed; all images are scored again")
+            return empty
+        if gone := told_gone(earlier.names, pairs):
+            job.warn(f"{gone}; all images are scored again")
             return empty
         return earlier
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from engine.config.task_sections import ScoredSplitConfig
 from engine.data.catalog import DataError
+from engine.data.membership import some
 from engine.data.pairs import Pairs, open_pairs, refuse_other_classes
 from engine.inference.network import Network, load_network, trained_run
 from engine.learning.hardware import Hardware, choose_hardware, settle_arithmetic
@@ -65,3 +67,10 @@ class Scoring:
         if not confusion.sum():
             where = f"{self.pairs.root}: the labels of {self.about.split}"
             raise DataError(f"{where} are all void, so nothing can be scored")
+
+
+def told_gone(counted: Iterable[str], pairs: Pairs) -> str:
+    """What is to be said of images that an earlier attempt has scored and that are no longer in the split; ""
+    where there are none. Scores of the one attempt must not count them and those of another not."""
+    gone = set(counted) - {sample.name for sample in pairs.samples}
+    return f"{some(gone)} scored before and no longer there" if gone else ""

@@ -115,8 +115,8 @@ class VideoPrediction:
             logits = network.logits(read.views)
             return logits, (class_map(logits, size, about.label_resize),)
 
-        if video.turned:
-            job.warn(f"{video.path}: its tag to turn it by {video.turned} degrees is ignored")
+        if video.note:
+            job.warn(video.note)
         try:
             frames = video.read(skip=parts.done)
             with closing(map_in_order(read, frames, readers(), job.check_stop_while_waiting)) as reading:

@@ -12,14 +12,27 @@ SECONDS = 0.3
 """Time spent measuring, warm-up aside."""
 SIZES = {"cpu": 2048, "cuda": 8192}
 """Rows of the square matrices, as large as a layer's, so that memory is no limit."""
+LEAST_SIZE = 256
 
 
 def matrix_ceiling(hardware: Hardware) -> float:
     """FLOP/s of the best of several square matrix products in the run's precision and threads.
 
-    A convolution is a matrix product in disguise, so no network on this device exceeds it by much.
+    A convolution is a matrix product in disguise, so no network on this device exceeds it by much. Where the
+    run has left too little memory for the matrices, they are smaller.
     """
     size = SIZES[hardware.device.type]
+    while True:
+        try:
+            return _rate(hardware, size)
+        except torch.OutOfMemoryError:
+            if size <= LEAST_SIZE:
+                raise
+            size //= 2
+
+
+def _rate(hardware: Hardware, size: int) -> float:
+    """FLOP/s of the best product of matrices of so many rows."""
     # A generator of its own: the run's must not be moved by a measurement.
     generator = torch.Generator(hardware.device).manual_seed(0)
     left, right = (

@@ -9,6 +9,7 @@ github.com/XuJiacong/PIDNet) and DDRNet (Hong et al., arXiv:2101.06085).
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -71,11 +72,12 @@ def measured(
     """The passes of each setting, or in one line why there are none. The model, in evaluation mode on the
     device, stays as it is."""
     folded: nn.Module | FoldError | None = None
+    smallest = min((setting.size for setting in settings), key=math.prod)
     for setting in settings:
         network = model
         if setting.protocol == "literature":
             if folded is None:
-                folded = _folded(model, setting.size)
+                folded = _folded(model, smallest, hardware)
             if isinstance(folded, FoldError):
                 yield setting, str(folded)
                 continue
@@ -83,11 +85,15 @@ def measured(
         yield setting, _measured(network, setting, hardware, seconds, channels_last)
 
 
-def _folded(model: nn.Module, size: tuple[int, int]) -> nn.Module | FoldError:
+def _folded(model: nn.Module, size: tuple[int, int], hardware: Hardware) -> nn.Module | FoldError:
+    if hardware.device.type == "cuda":
+        allow_tf32(False)  # which rounds by more than the logits of the copy may differ
     try:
         return with_folded_norms(model, size)
     except FoldError as error:
         return error
+    except (torch.OutOfMemoryError, MemoryError):
+        return FoldError("out of memory")
 
 
 def _measured(

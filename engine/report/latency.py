@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
 
 from rich.text import Text
@@ -26,10 +26,11 @@ def latency_text(rows: Sequence[LatencyRow], width: int | None = None) -> Text:
 
 def latency_table(rows: Sequence[LatencyRow], width: int | None = None) -> Text:
     """A line for each measurement; what could not be measured says why below."""
+    names = names_of_files(row.file for row in rows if row.file)
     columns = [
         Column("size", [size_of(row) for row in rows]),
         Column("protocol", [row.protocol for row in rows]),
-        Column("network", [network_of(row) for row in rows], least=12),
+        Column("network", [network_of(row, names) for row in rows], least=12),
         Column("median", [milliseconds(row.median_seconds) for row in rows], right=True),
         Column("p95", [milliseconds(row.p95_seconds) for row in rows], right=True, rank=1),
         Column("p99", [milliseconds(row.p99_seconds) for row in rows], right=True, rank=2),
@@ -37,7 +38,9 @@ def latency_table(rows: Sequence[LatencyRow], width: int | None = None) -> Text:
         Column("passes", [str(row.passes) for row in rows], right=True, rank=3),
     ]
     problems = [
-        f"{size_of(row)} {row.protocol} {network_of(row)}: {row.problem}" for row in rows if row.problem
+        f"{size_of(row)} {row.protocol} {network_of(row, names)}: {row.problem}"
+        for row in rows
+        if row.problem
     ]
     return Text("\n").join([text_table(columns, width), *(Text(line, "yellow") for line in problems)])
 
@@ -71,9 +74,22 @@ def size_of(row: LatencyRow) -> str:
     return f"{row.height}x{row.width}"
 
 
-def network_of(row: LatencyRow) -> str:
-    """What ran: "torch bf16, compiled", "onnxruntime fp32 (model.onnx)"."""
-    file = f" ({PurePath(row.file).name})" if row.file else ""
+def names_of_files(files: Iterable[str]) -> dict[str, str]:
+    """What files are called so that they can be told apart: as they are, with the folder or, from the first
+    folder on in which others differ, "one/…/model.onnx"."""
+    parts = {file: PurePath(file).parts for file in files}
+    names = {}
+    for file, own in parts.items():
+        others = [each for each in parts.values() if each != own]
+        lengths = (n for n in range(1, len(own)) if not any(each[-n:] == own[-n:] for each in others))
+        end = own[-next(lengths, len(own)) :]
+        names[file] = "/".join(end if len(end) < 3 else (end[0], "…", end[-1]))
+    return names
+
+
+def network_of(row: LatencyRow, names: Mapping[str, str]) -> str:
+    """What ran: "torch bf16, compiled", "onnxruntime fp32 (model.onnx)"; `names` are those of files."""
+    file = f" ({names[row.file]})" if row.file else ""
     return f"{row.runtime} {row.precision}{', compiled' if row.compiled else ''}{file}"
 
 

@@ -78,6 +78,8 @@ def _use(wanted: ExportConfig, made: Mapping[str, Any]) -> Iterator[str]:
         mean, std = (", ".join(f"{value:g}" for value in about[name]) for name in ("mean", "std"))
         yield f"mean {mean}; std {std} (RGB, pixels from 0 to 255)"
     yield f"Output: {wanted.output}"
+    if made["weights"]:
+        yield f"Its weights are in {made['weights']}, which has to lie beside it"
     yield "Classes, from 0: " + ", ".join(about["classes"])
     difference = made["largest_difference"]
     logits = "" if difference is None else f"logits differ by at most {difference:.2g}, "

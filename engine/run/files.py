@@ -132,6 +132,13 @@ def sweep_temporaries(folder: Path) -> list[Path]:
     return removed
 
 
+def move_files(source: Path, target: Path) -> None:
+    """Move the files of a folder into another on the same file system, in the place of those that are called
+    alike there; the last name first, as FILE needs FILE.data."""
+    for path in sorted(source.iterdir(), reverse=True):
+        os.replace(path, target / path.name)
+
+
 def as_new(path: Path) -> None:
     """Give a file or folder that was copied from elsewhere the modes and the group that new ones get there,
     with all that is in it.

@@ -53,8 +53,9 @@ class LatencyResult(Event):
     @property
     def told(self) -> str:
         """The event as a line for people."""
-        compiled = ", compiled" if self.compiled else ""
-        what = f"{self.height}x{self.width}, {self.protocol}, {self.runtime} {self.precision}{compiled}"
+        compiled, file = ", compiled" if self.compiled else "", f", {self.file}" if self.file else ""
+        how = f"{self.runtime} {self.precision}{compiled}{file}"
+        what = f"{self.height}x{self.width}, {self.protocol}, {how}"
         if self.median_seconds is None or self.frames_per_second is None:
             return f"{what}: {self.problem}"
         return f"{what}: {1000 * self.median_seconds:.1f} ms, {self.frames_per_second:.1f} frames/s"

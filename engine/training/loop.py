@@ -34,7 +34,7 @@ from engine.training.crops import crops_of_epoch
 from engine.training.meter import EpochMeter
 from engine.training.objectives import Objective
 from engine.training.sampling import Sampling
-from engine.training.saving import keep_epoch, save
+from engine.training.saving import REMEDY, keep_epoch, save
 from engine.training.state import Best, TrainState
 from engine.training.step import training_step
 from engine.training.validate import batches_left, score_split, validation_passes
@@ -254,7 +254,4 @@ def record_speed(job: Job, hardware: Hardware, flops: int, rates: list[float]) -
 
 def _refuse_divergence(loss: float | None, epoch: int) -> None:
     if loss is not None and not math.isfinite(loss):
-        raise Diverged(
-            f"the loss became {loss} in epoch {epoch}; "
-            "a smaller optimizer.lr or optimizer.clip_norm=1 may help"
-        )
+        raise Diverged(f"the loss became {loss} in epoch {epoch}; {REMEDY}")

@@ -21,7 +21,10 @@ from engine.optimizers.groups import divide_as, is_state_of, load_state, state_o
 from engine.run.events import Checkpoint
 from engine.schedules import learning_rate
 from engine.training.state import Best, TrainState
-from engine.worker.job import Job
+from engine.worker.job import Diverged, Job
+
+REMEDY = "a smaller optimizer.lr or optimizer.clip_norm=1 may help"
+"""What a run that diverges is told."""
 
 
 @dataclass(frozen=True)
@@ -131,8 +134,10 @@ def _restore_the_rest(state: TrainState, content: dict[str, Any], group: Group) 
 def save(job: Job, state: TrainState) -> None:
     """Write best.pt when there is a new best, then last.pt. All ranks call it and the main rank writes.
 
-    In this order: a crash between the two leaves a last.pt from which the same best is found again.
+    In this order: a crash between the two leaves a last.pt from which the same best is found again. Raises
+    Diverged, and leaves both as they are, where the weights are no numbers.
     """
+    _refuse_infinite_weights(state)
     meter = state.meter.over(job.group)
     state.length.read_clock()
     if not job.group.is_main:
@@ -172,7 +177,9 @@ def save(job: Job, state: TrainState) -> None:
 
 
 def keep_epoch(job: Job, state: TrainState) -> None:
-    """Keep the weights of the epoch just done for good, as checkpoints/epoch_0010.pt."""
+    """Keep the weights of the epoch just done for good, as checkpoints/epoch_0010.pt. Raises Diverged where
+    they are no numbers."""
+    _refuse_infinite_weights(state)
     if not job.group.is_main:
         return
     path = job.run.checkpoints / f"epoch_{state.epoch:04d}.pt"
@@ -180,6 +187,14 @@ def keep_epoch(job: Job, state: TrainState) -> None:
     content |= _with_average(state.averaged())
     save_checkpoint(path, content)
     job.say(f"kept {path.name}")
+
+
+def _refuse_infinite_weights(state: TrainState) -> None:
+    """The loss of a step is computed before it: what the last one has done to the weights shows in no loss
+    unless a validation follows. All ranks have the same weights and so find the same."""
+    if not all(bool(parameter.isfinite().all()) for parameter in state.model.parameters()):
+        epoch = state.epoch + (state.step > 0)
+        raise Diverged(f"the weights became NaN or infinite in epoch {epoch}; {REMEDY}")
 
 
 def _with_average(average: dict[str, Any] | None) -> dict[str, Any]:

@@ -120,6 +120,13 @@ class Video:
             self.fault = self._told(done, f"it ends before the {float(self._duration):.1f} s of its header")
 
     @property
+    def note(self) -> str:
+        """What players do with it and nobody does here, "" for nothing."""
+        if not self.turned:
+            return ""
+        return f"{shown(self.path)}: its tag to turn it by {self.turned} degrees is ignored"
+
+    @property
     def end(self) -> Fraction:
         """When it ends in seconds, as far as its header says; else when it begins."""
         length = self._duration or (self.frames / self.rate if self.frames else Fraction(0))

@@ -71,18 +71,25 @@ class VideoParts:
                 picture.duration = frame.duration
             self._mux(picture)
         except av.FFmpegError as error:
+            self._container = None  # the part is lost
             raise VideoError(f"{self.folder}: cannot be written: {error.strerror}") from error
         self.done = frame.index + 1
         if time.monotonic() - self._begun >= self.seconds:
             self.end_part()
 
     def end_part(self) -> None:
-        """Complete the part that is being written, if there is one: it is kept from here on."""
+        """Complete the part that is being written, if there is one: it is kept from here on. Raises
+        VideoError where that fails; the part is lost then."""
         if self._container is None:
             return
-        self._mux(None)
-        self._container.close()
-        self._container = None
+        av = pyav(self._unfinished)
+        try:
+            self._mux(None)
+            self._container.close()
+        except av.FFmpegError as error:
+            raise VideoError(f"{self.folder}: cannot be written: {error.strerror}") from error
+        finally:
+            self._container = None
         with open(self._unfinished, "rb") as stream:
             os.fsync(stream.fileno())
         os.replace(self._unfinished, self.folder / f"{self._first:09d}-{self.done:09d}.nut")

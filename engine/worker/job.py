@@ -51,7 +51,7 @@ class StopRequested(Exception):
 
 
 class Diverged(EngineError):
-    """The loss is NaN or infinite."""
+    """The loss or the weights are NaN or infinite."""
 
 
 @dataclass

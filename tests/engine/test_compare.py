@@ -530,9 +530,11 @@ def test_a_model_card_names_the_licences_of_weights_and_data(
     run, config = make("aaaaaaaa", keys=keys), with_values(get_recipe("quick"), keys)
     about = {"epoch": 1, "sha256": "0", "classes": CLASSES, "multiple_of": 32, "mean": [1.0], "std": [2.0]}
     made = {"about": provenance(run, config, "best.pt") | about, "name": "model.onnx", "bytes": 9}
+    made |= {"weights": "model.onnx.data"}
     wanted = ExportConfig(format="onnx", size=(96, 192))
     card = model_card(run, wanted, made | {"largest_difference": 0.0, "pixels_differing": 0.0})
     assert "Of the data: Cameras: CC BY-NC 4.0" in card
+    assert "Its weights are in model.onnx.data, which has to lie beside it" in card
     if weights == "imagenet":
         assert "weights imagenet of encoder resnet34; their licence, bsd-3-clause, applies as well" in card
     else:

@@ -19,7 +19,7 @@ from engine.config.run_config import RunConfig
 from engine.data.batches import Batch
 from engine.data.centroids import Centroids
 from engine.learning.batch_norm import batch_norms
-from engine.learning.checkpoint import CheckpointError, save_checkpoint
+from engine.learning.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from engine.learning.hardware import Hardware
 from engine.run.directory import RunDir
 from engine.run.events import Averaged
@@ -185,3 +185,22 @@ def test_the_task_needs_its_section_and_two_checkpoints(tmp_path: Path) -> None:
         with_values(BASE, {"task": "average"})
     with pytest.raises(ConfigError, match=r"average\.checkpoints"):
         averaging(tmp_path, "a.pt")
+
+
+def test_a_checkpoint_that_is_replaced_meanwhile_is_told_by_the_file_that_was_read(
+    keep: Keep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep("a.pt")
+    keep("last.pt")
+    keep("newer.pt", epoch=4)
+
+    def replaced_meanwhile(of: Path) -> dict[str, Any]:
+        content = load_checkpoint(of)
+        if of.name == "last.pt" and (tmp_path / "newer.pt").exists():
+            (tmp_path / "newer.pt").replace(of)  # as a training does that is under way
+        return content
+
+    monkeypatch.setattr("engine.inference.network.load_checkpoint", replaced_meanwhile)
+    _, event = averaged(tmp_path, "a.pt", "last.pt")
+    digest = hashlib.sha256((tmp_path / "last.pt").read_bytes()).hexdigest()
+    assert (event.sources[1].epoch, event.sources[1].sha256) == (4, digest)

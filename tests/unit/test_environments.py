@@ -105,13 +105,18 @@ def test_the_next_attempt_goes_on_with_the_images_of_the_same_checkpoint(tmp_pat
     warnings: list[str] = []
     job: Any = SimpleNamespace(warn=warnings.append)
 
-    def kept(checkpoint: str) -> ImageConfusions:
+    def kept(checkpoint: str, there: str = "ab") -> ImageConfusions:
         network: Any = SimpleNamespace(classes=("road", "car"), sha256=checkpoint)
-        return _kept(job, network, tmp_path / "00.npz")
+        pairs: Any = SimpleNamespace(samples=[SimpleNamespace(name=name) for name in there])
+        return _kept(job, pairs, network, tmp_path / "00.npz")
 
     first = kept("sha")
     first.add("a", np.array([[3, 1, 0], [0, 2, 0]]))
     first.save(tmp_path / "00.npz")
     assert (kept("sha").names, warnings) == (["a"], [])
     assert kept("other").names == []
-    assert warnings == ["the checkpoint has changed; the images of 00.npz are scored again"]
+    assert kept("sha", there="b").names == []
+    assert warnings == [
+        "the checkpoint has changed; the images of 00.npz are scored again",
+        "1 sample (a) scored before and no longer there; the images of 00.npz are scored again",
+    ]

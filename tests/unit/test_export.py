@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import resource
 import shutil
 import zipfile
 from pathlib import Path
@@ -18,12 +19,15 @@ from PIL import Image
 from torch.nn import functional
 
 from engine import load
-from engine.config.export import METADATA, SUFFIXES, ExportConfig
+from engine.cli.export import exported, refuse_strange_folder
+from engine.cli.torch_process import ProcessFailed
+from engine.config.export import MAKING, METADATA, SUFFIXES, ExportConfig
 from engine.config.keys import with_values
 from engine.config.recipes import get_recipe
 from engine.config.run_config import RunConfig
 from engine.config.task_sections import TimingConfig
 from engine.config.windows import WindowGrid
+from engine.data.catalog import DataError
 from engine.exported.class_maps import class_map as numpy_class_map
 from engine.exported.class_maps import probability_map
 from engine.exported.latency import file_settings
@@ -276,6 +280,9 @@ def test_images_for_calibration_are_spread_over_those_of_training(
     assert chosen(5) == [0, 2, 4, 6, 8], "not the first five"
     assert chosen(20) == list(range(9))
     assert chosen(1) == [0]
+    (tmp_path / "8.png").write_bytes(b"damaged")
+    with pytest.raises(DataError, match=r"8\.png: "):
+        chosen(20)
 
 
 def test_the_table_of_exports_has_every_network() -> None:
@@ -390,3 +397,50 @@ def test_nothing_is_left_of_a_file_that_cannot_be_made(
     with pytest.raises(ExportError, match=r"^unet cannot be exported as torchscript: no such operator$"):
         export(order(unet, tmp_path, "torchscript"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_left_of_an_export_whose_process_was_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the next export would be refused for what it finds in the folder."""
+
+    def killed(module: str, order: dict[str, Any], doing: str) -> None:
+        Path(order["file"]).write_bytes(b"half of it")
+        raise ProcessFailed("the exporting process was killed by SIGKILL; is there enough memory?")
+
+    monkeypatch.setattr("engine.cli.export.asked", killed)
+    with pytest.raises(ProcessFailed):
+        exported(tmp_path / "model.onnx", {})
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / f"{MAKING}x").mkdir()  # of a command that was killed itself
+    refuse_strange_folder(tmp_path)
+
+
+@pytest.mark.parametrize("format", ["torchscript", "pt2"])
+def test_a_full_disk_is_told_as_such(unet: Path, tmp_path: Path, format: str) -> None:
+    """Torch's own writer of these formats ends the process instead."""
+    wanted = order(unet, tmp_path, format)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            export(wanted)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_weights_of_a_large_network_lie_beside_its_file_under_its_name(
+    unet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxruntime", reason="comes with the extra export")
+    monkeypatch.setattr("torch.onnx._internal.exporter._onnx_program._LARGE_MODEL_THRESHOLD", 0)
+    folder, elsewhere = tmp_path / "export", tmp_path / "elsewhere"
+    folder.mkdir()
+    made = export(order(unet, folder, "onnx"))
+    assert sorted(path.name for path in folder.iterdir()) == ["model.onnx", "model.onnx.data"]
+    assert made["weights"] == "model.onnx.data"
+    assert made["bytes"] == sum(path.stat().st_size for path in folder.iterdir())
+    shutil.copytree(folder, elsewhere)
+    shutil.rmtree(folder)
+    assert load(elsewhere / "model.onnx").predict(Image.new("RGB", (48, 32))).ids.shape == (32, 48)

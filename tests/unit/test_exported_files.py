@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,8 +20,11 @@ from engine.cli.latency import latency
 from engine.cli.scoring import Prediction
 from engine.cli.stream import predict_stream
 from engine.config.keys import ConfigError
-from engine.exported.network import ExportedModel
+from engine.config.windows import WindowGrid
+from engine.exported.network import ExportedError, ExportedModel
+from engine.video.reading import Video
 from engine.workspace import Workspace
+from tests.videos import make_video
 
 
 def any_size(size: tuple[int, int]) -> ExportedModel:
@@ -66,6 +71,41 @@ def test_no_prediction_of_before_stays_where_an_image_cannot_be_used(
     assert predict_file(Prediction(run="net.onnx", images=[str(photos)], overwrite=True, **words)) == 1
     left = {path.relative_to(out).as_posix() for path in out.rglob("*.png")}
     assert left == {"ids/b.png", "color/b.png", "overlay/b.png"}
+
+
+def test_what_onnxruntime_cannot_do_is_told_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(names: None, given: dict[str, np.ndarray]) -> None:
+        raise RuntimeError("Failed to allocate memory for requested buffer\nand more")
+
+    model = any_size((8, 8))
+    model.session.run = fail
+    problem = "net.onnx: cannot be run on 1x30x50x3: Failed to allocate memory for requested buffer"
+    with pytest.raises(ExportedError, match=rf"^{re.escape(problem)}$"):
+        model.at((30, 50), WindowGrid()).class_map(Image.new("RGB", (50, 30)), (30, 50), "nearest")
+    monkeypatch.setattr(ExportedModel, "open", lambda *about: model)
+    words: dict[str, Any] = {"target": "net.onnx", "latency": True, "size": ["30x50"], "as_json": True}
+    assert latency(Workspace(tmp_path), Benchmark(**words, new=OfNetwork(), queued=InQueue())) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [(row["protocol"], row["problem"]) for row in rows] == [
+        ("engine", problem),
+        ("literature", problem),
+    ]
+
+
+def test_a_tag_to_turn_a_video_is_said_to_be_ignored(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    turned = replace(Video.open(make_video(tmp_path / "in.mp4", range(0, 200, 40))), turned=90)
+    monkeypatch.setattr(Video, "open", lambda path: turned)
+    monkeypatch.setattr(ExportedModel, "open", lambda *about: any_size((8, 8)))
+    words: dict[str, Any] = {"windows": InWindows(), "new": OfNetwork(), "queued": InQueue()}
+    words |= {"images": [str(tmp_path / "in.mp4")], "out": tmp_path / "out.mp4"}
+    assert predict_file(Prediction(run="net.onnx", **words)) == 0
+    told = " ".join(capsys.readouterr().err.split())
+    assert "note:" in told
+    assert "its tag to turn it by 90 degrees is ignored" in told
 
 
 def test_what_means_nothing_for_a_file_is_refused_for_a_stream_of_it(

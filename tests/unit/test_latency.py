@@ -18,6 +18,8 @@ from engine.learning.fold_norms import FoldError, foldable, with_folded_norms
 from engine.learning.hardware import Hardware
 from engine.learning.latency import measured, settings_of
 from engine.metrics.latency import Machine, Setting, Timing, latency_result, time_passes
+from engine.report.latency import latency_table, names_of_files
+from engine.store import LatencyRow
 
 SIZE = (16, 16)
 CPU = Hardware(torch.device("cpu"), "A CPU", "fp32")
@@ -98,6 +100,27 @@ def test_a_fold_that_changes_the_logits_is_refused(net: Net, monkeypatch: pytest
     assert str(found).startswith("folding its batch norms changes")
 
 
+def test_norms_are_folded_at_the_smallest_size_and_in_whole_float32(
+    net: Net, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TF32 changes the logits by up to 0.7 % of the largest, more than a fold that is right may."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    seen: list[object] = []
+
+    def folding(model: nn.Module, size: tuple[int, int]) -> nn.Module:
+        seen.append((size, torch.backends.cudnn.allow_tf32))
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(latency, "with_folded_norms", folding)
+    settings = [Setting(size, "literature", "fp16") for size in ((64, 64), (16, 32), (32, 32))]
+    gpu = Hardware(torch.device("cuda"), "A GPU", "bf16")
+    before = torch.get_float32_matmul_precision()
+    found = [problem for _, problem in measured(net, settings, gpu, 0.0, channels_last=False)]
+    torch.set_float32_matmul_precision(before)
+    assert seen == [((16, 32), False)]
+    assert found == ["out of memory"] * 3
+
+
 def test_each_protocol_times_what_it_says(net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
     """The engine's begins with pixels and ends with class ids; the literature's is the folded network alone,
     after ten passes that do not count."""
@@ -146,6 +169,25 @@ def test_frames_a_second_are_of_the_median_or_of_the_whole_time() -> None:
         for protocol in ("engine", "literature")
     )
     assert (engine.frames_per_second, literature.frames_per_second) == (100.0, 50.0)
+
+
+def test_files_of_one_name_are_told_apart() -> None:
+    timing = Timing((0.01,), 0.01)
+    results = [
+        latency_result(Setting(SIZE, "engine", "fp32"), timing, Machine("cpu", "A CPU", 1), file)
+        for file in ("/nets/fp32/model.onnx", "/nets/int8/model.onnx", "/nets/small.onnx", "")
+    ]
+    rows = [
+        LatencyRow(run_id="", source="", **one.model_dump(exclude={"attempt", "event"})) for one in results
+    ]
+    lines = latency_table(rows).plain.splitlines()[-4:]
+    for line, name in zip(lines, ("(fp32/model.onnx)", "(int8/model.onnx)", "(small.onnx)", ""), strict=True):
+        assert name in line
+    assert (
+        results[0].told == "16x16, engine, onnxruntime fp32, /nets/fp32/model.onnx: 10.0 ms, 100.0 frames/s"
+    )
+    deep = names_of_files(f"/runs/{run}/outputs/export-onnx/model.onnx" for run in ("a", "b"))
+    assert list(deep.values()) == ["a/…/model.onnx", "b/…/model.onnx"]
 
 
 def test_passes_end_by_time_or_number_and_a_slow_one_is_timed_often_enough() -> None:

@@ -13,8 +13,9 @@ from engine.cli.bench import print_report
 from engine.config.keys import with_values
 from engine.config.recipes import get_recipe
 from engine.config.run_config import RunConfig
-from engine.learning import compile_autotune
-from engine.learning.hardware import choose_hardware
+from engine.learning import ceiling, compile_autotune
+from engine.learning.ceiling import matrix_ceiling
+from engine.learning.hardware import Hardware, choose_hardware
 from engine.metrics.latency import Timing
 from engine.training import step
 from engine.training.probes import fit
@@ -193,3 +194,19 @@ def test_bench_says_what_a_run_makes_of_compiling(capsys: pytest.CaptureFixture[
     assert f"{begin}a run takes its steps uncompiled, as a compiled step takes 99 % of one" in told[1]
     assert f"{begin}a run takes its steps uncompiled, as torch.compile failed: no compiler" in told[2]
     assert ["4, compiled" in each for each in told] == [True, True, False]
+
+
+def test_the_ceiling_is_measured_in_the_memory_that_a_run_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is measured after the first epoch, before that is saved: too little memory must not end the run."""
+    monkeypatch.setattr(ceiling, "SECONDS", 1e-9)
+    really, rows = torch.randn, []
+
+    def randn(size: int, *others: Any, **options: Any) -> Tensor:
+        rows.append(size)
+        if size > 512:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return really(size, *others, **options)
+
+    monkeypatch.setattr(torch, "randn", randn)
+    assert matrix_ceiling(Hardware(torch.device("cpu"), "A CPU", "fp32")) > 0
+    assert rows == [2048, 1024, 512, 512]

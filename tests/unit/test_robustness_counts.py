@@ -18,13 +18,17 @@ CLASSES = ("road", "car")
 
 
 def attempt(
-    folder: Path, checkpoint: str = "sha", classes: tuple[str, ...] = CLASSES
+    folder: Path, checkpoint: str = "sha", classes: tuple[str, ...] = CLASSES, there: str = "ab"
 ) -> tuple[Counts, list[str]]:
-    """The counts that an attempt begins with, and what it warns of."""
+    """The counts that an attempt begins with, and what it warns of; each letter of `there` is an image."""
     warnings: list[str] = []
     job: Any = SimpleNamespace(run=SimpleNamespace(outputs=folder), warn=warnings.append)
     network: Any = SimpleNamespace(classes=classes, sha256=checkpoint)
-    return Counts.of(job, network), warnings
+    return Counts.of(job, split_of(there), network), warnings
+
+
+def split_of(there: str) -> Any:
+    return SimpleNamespace(samples=[SimpleNamespace(name=name) for name in there])
 
 
 def matrices(correct: int) -> list[np.ndarray]:
@@ -72,16 +76,34 @@ def test_an_attempt_goes_on_with_the_images_that_have_both_scores(tmp_path: Path
     refinement: Any = SimpleNamespace(words="bilateral 2")
     nothing = Beside(None, None)
     matrix = np.array([[3, 1, 0], [0, 2, 0]])
-    first = Kept.of(job, network, nothing, refinement)
+    first = Kept.of(job, split_of("ab"), network, nothing, refinement)
     assert first.before is not None
     for name in ("a", "b"):
         first.before.add(name, matrix)
     first.confusions.add("a", matrix)
     first.save()
-    second = Kept.of(job, network, nothing, refinement)
+    second = Kept.of(job, split_of("ab"), network, nothing, refinement)
     assert second.before is not None
     assert (second.confusions.names, second.before.names, warnings) == (["a"], ["a"], [])
     assert np.array_equal(second.before.pooled(), matrix)
     other: Any = SimpleNamespace(words="bilateral 3")
-    assert len(Kept.of(job, network, nothing, other).confusions) == 0
+    assert len(Kept.of(job, split_of("ab"), network, nothing, other).confusions) == 0
     assert warnings == ["the checkpoint or the CRF has changed; all images are scored again"]
+
+
+def test_an_image_that_has_left_the_split_is_no_longer_counted(tmp_path: Path) -> None:
+    counted, _ = attempt(tmp_path)
+    counted.add("a", matrices(10))
+    counted.save()
+    gone = ["1 sample (a) scored before and no longer there; all images are scored again"]
+    again, warnings = attempt(tmp_path, there="bc")
+    assert (again.names, again.confusions.sum(), warnings) == ([], 0, gone)
+
+    warnings = []
+    job: Any = SimpleNamespace(run=SimpleNamespace(outputs=tmp_path), warn=warnings.append)
+    network: Any = SimpleNamespace(classes=CLASSES, sha256="sha")
+    first = Kept.of(job, split_of("ab"), network, Beside(None, None))
+    first.confusions.add("a", matrices(10)[0])
+    first.save()
+    second = Kept.of(job, split_of("bc"), network, Beside(None, None))
+    assert (second.confusions.names, second.confusions.pooled().sum(), warnings) == ([], 0, gone)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,11 +22,14 @@ from engine.losses.builtin import LOSSES
 from engine.models import ModelSection as ModelConfig
 from engine.models.builtin import ModernUNetConfig, UNetConfig
 from engine.models.registry import build_model
+from engine.run.directory import RunDir
 from engine.training.graph_rules import graph_refusal, keeps_learning_rate_on_device
 from engine.training.objectives import Segmentation, loss_of
 from engine.training.probes.steps import random_batch
+from engine.training.saving import keep_epoch, save
 from engine.training.state import new_state
 from engine.training.step import micro_batches, training_step
+from engine.worker.job import Diverged, Job
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -126,6 +130,24 @@ def test_what_a_budget_leaves_of_an_epoch_freezes_no_encoder_again() -> None:
     assert state.steps == 1
     training_step(state, random_batch(config, hardware, 2, 2), 2)
     assert all(float(group["lr"]) > 0 for group in state.optimizer.param_groups)
+
+
+def test_weights_that_are_no_numbers_get_into_no_checkpoint(tmp_path: Path) -> None:
+    """What the last step of an epoch without a validation has done shows in no loss."""
+    config = with_values(get_recipe("quick"), {"device": "cpu", "data.size": "32x32", "model.width": 2})
+    state = new_state(config, choose_hardware(config), ["road", "sky"])
+    job = Job(RunDir(tmp_path), config, None, tmp_path)
+    job.run.checkpoints.mkdir()
+    save(job, state)
+    good = (job.run.checkpoints / "last.pt").read_bytes()
+    state.epoch = 3
+    with torch.no_grad():
+        list(state.model.parameters())[-1][-1] = torch.inf
+    for keep in (save, keep_epoch):
+        with pytest.raises(Diverged, match=r"^the weights became NaN or infinite in epoch 3; a smaller opt"):
+            keep(job, state)
+    assert [path.name for path in job.run.checkpoints.iterdir()] == ["last.pt"]
+    assert (job.run.checkpoints / "last.pt").read_bytes() == good
 
 
 class FakeClock:

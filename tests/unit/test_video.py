@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -78,6 +79,30 @@ def test_a_gap_between_parts_ends_what_is_kept(tmp_path: Path) -> None:
         parts.add(frame, frame.pixels)
     sorted((tmp_path / "parts").iterdir())[2].unlink()
     assert VideoParts(tmp_path / "parts", video).done == 2
+
+
+def test_a_full_disk_costs_a_part_and_is_told_in_a_line(tmp_path: Path) -> None:
+    make_video(tmp_path / "in.mp4", UNEVEN)
+    video = Video.open(tmp_path / "in.mp4")
+    parts = VideoParts(tmp_path / "parts", video, seconds=0)
+    first, second, *_ = video.read()
+    noise = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
+    parts.add(first, noise)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+
+    def write() -> None:
+        try:
+            parts.add(second, noise)
+        finally:
+            parts.end_part()
+
+    try:
+        with pytest.raises(VideoError, match=r"parts: cannot be written: File too large$"):
+            write()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert VideoParts(tmp_path / "parts", video).done == 1
 
 
 def test_sides_become_even(tmp_path: Path) -> None:

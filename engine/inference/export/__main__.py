@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +18,7 @@ from torch._dynamo.exc import UserError, UserErrorType
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from torch.onnx import OnnxExporterError
 
-from engine.config.export import ExportConfig
+from engine.config.export import MAKING, ExportConfig
 from engine.data.batches import MEAN, STD
 from engine.exits import DONE, tell
 from engine.host.leaving import leave
@@ -30,6 +31,7 @@ from engine.models.registry import count_parameters
 from engine.plugins import usable_config
 from engine.run.checkpoint_file import first_line
 from engine.run.directory import RunDir
+from engine.run.files import move_files
 
 CHECKED = 4
 """Images of the data on which a quantised file is compared with its network, beside those of calibration."""
@@ -49,7 +51,8 @@ def main() -> int:
 
 
 def export(order: dict[str, Any]) -> dict[str, Any]:
-    """Write the file that an order names, whole or not at all. Raises CheckpointError, ComponentError,
+    """Write the file that an order names, whole or not at all; torch puts weights of more than 1.5 GB into an
+    ONNX file of their own, `weights`. Raises CheckpointError, ComponentError,
     ExportError, and DataError where images for calibration are missing."""
     wanted = ExportConfig.model_validate(order["export"])
     config, _ = usable_config(RunDir(Path(order["run"])))
@@ -79,10 +82,10 @@ def export(order: dict[str, Any]) -> dict[str, Any]:
     }
     example = network.prepared(images_of(wanted.size, 2 if wanted.dynamic else 1, 0))
     file = Path(order["file"])
-    made = file.with_name(f".{file.stem}.making{file.suffix}")
     begun = time.perf_counter()
     exporter = EXPORTERS[wanted.format]
-    try:
+    with tempfile.TemporaryDirectory(prefix=MAKING, dir=file.parent) as folder:
+        made = Path(folder, file.name)
         try:
             subject = Subject(network, wanted, example, json.dumps(about), stride, config.model.least_side())
             exporter.write(subject, made)
@@ -97,12 +100,12 @@ def export(order: dict[str, Any]) -> dict[str, Any]:
             quantize(made, network, images[:-CHECKED] or images, about)
             differing = compare(network, exporter.load(made), images[-CHECKED:], quantized=True)
             agreement = agreeing(file, differing)
-        made.replace(file)
-    finally:
-        made.unlink(missing_ok=True)
+        written = {path.name: path.stat().st_size for path in Path(folder).iterdir()}
+        move_files(Path(folder), file.parent)
     return {
         "file": str(file),
-        "bytes": file.stat().st_size,
+        "weights": next((name for name in written if name != file.name), ""),
+        "bytes": sum(written.values()),
         "seconds": time.perf_counter() - begun,
         "about": about,
         **asdict(agreement),

@@ -17,6 +17,7 @@ from torch.export import Dim
 
 from engine.config.export import METADATA, ExportConfig
 from engine.inference.export.network import ExportedNetwork
+from engine.run.files import replacing
 
 OPSET = 20
 """Of ONNX: the newest that onnxruntime has run for years."""
@@ -91,9 +92,9 @@ class Onnx(Exporter):
 
 class TorchScript(Exporter):
     def write(self, subject: Subject, file: Path) -> None:
-        with quiet():
+        with quiet(), writing(file) as made:
             traced = torch.jit.trace(subject.network, subject.example, check_trace=False)  # type: ignore[no-untyped-call]
-            torch.jit.save(traced, file, _extra_files={f"{METADATA}.json": subject.about})
+            torch.jit.save(traced, made, _extra_files={f"{METADATA}.json": subject.about})
 
     def load(self, file: Path) -> Run:
         with quiet():
@@ -102,11 +103,11 @@ class TorchScript(Exporter):
 
 class Pt2(Exporter):
     def write(self, subject: Subject, file: Path) -> None:
-        with quiet():
+        with quiet(), writing(file) as made:
             program = torch.export.export(
                 subject.network, (subject.example,), dynamic_shapes=subject.dynamic_shapes
             )
-            torch.export.save(program, file, extra_files={f"{METADATA}.json": subject.about})
+            torch.export.save(program, made, extra_files={f"{METADATA}.json": subject.about})
 
     def load(self, file: Path) -> Run:
         loaded: Run = torch.export.load(file).module()
@@ -114,6 +115,15 @@ class Pt2(Exporter):
 
 
 EXPORTERS: dict[str, Exporter] = {"onnx": Onnx(), "torchscript": TorchScript(), "pt2": Pt2()}
+
+
+@contextmanager
+def writing(file: Path) -> Iterator[io.BytesIO]:
+    """What becomes the content of a file. On a full disk, torch's own writer ends the process."""
+    made = io.BytesIO()
+    yield made
+    with replacing(file) as stream:
+        stream.write(made.getbuffer())
 
 
 @contextmanager

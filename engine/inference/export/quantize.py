@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from engine.config.export import METADATA
 from engine.config.run_config import RunConfig
 from engine.data.decode import resize_image
-from engine.data.image_files import as_rgb
+from engine.data.image_files import read_image
 from engine.data.membership import Trained
 from engine.data.pairs import open_pairs
 from engine.inference.export.formats import quiet
@@ -29,15 +28,14 @@ def calibration_images(
 ) -> list[Tensor]:
     """`count` images that the run was trained on, or all, spread over them: uint8 [1, H, W, 3] at `size`.
 
-    Raises DataError where the data is gone or has changed beyond use.
+    Raises DataError where the data is gone or has changed beyond use, such as a damaged image.
     """
     pairs = open_pairs(config.data, "train", cache, trained=Trained.find(run))
     most = len(pairs.samples)
     found = []
     for place in np.linspace(0, most - 1, min(count, most)).round().astype(int):
-        sample = pairs.samples[place]
-        with Image.open(sample.image) as image:
-            found.append(torch.from_numpy(resize_image(as_rgb(image), size).copy())[None])
+        image = read_image(pairs.samples[place].image)
+        found.append(torch.from_numpy(resize_image(image, size).copy())[None])
     return found
 
 
@@ -75,5 +73,7 @@ def quantize(
             weight_type=QuantType.QInt8,
         )
         model = onnx.load(made)  # the quantiser leaves metadata out
+        for path in file.parent.glob(f"{file.name}*"):
+            path.unlink()  # with a file of weights that there may be
         onnx.helper.set_model_props(model, {METADATA: json.dumps(about)})
         onnx.save(model, file)
