@@ -192,7 +192,8 @@ def keep_epoch(job: Job, state: TrainState) -> None:
 def _refuse_infinite_weights(state: TrainState) -> None:
     """The loss of a step is computed before it: what the last one has done to the weights shows in no loss
     unless a validation follows. All ranks have the same weights and so find the same."""
-    if not all(bool(parameter.isfinite().all()) for parameter in state.model.parameters()):
+    learned = (parameter for parameter in state.model.parameters() if parameter.requires_grad)
+    if not all(bool(parameter.isfinite().all()) for parameter in learned):
         epoch = state.epoch + (state.step > 0)
         raise Diverged(f"the weights became NaN or infinite in epoch {epoch}; {REMEDY}")
 
