@@ -6,7 +6,7 @@ Both front ends ask here. Nothing is made; what cannot be done is refused before
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from engine.classes import CITYSCAPES, ClassSet
@@ -58,17 +58,19 @@ def checkpoint_of(workspace: Workspace, row: RunRow, which: str, waits: bool) ->
     start later, and the checkpoint may come until then. Raises Refused when there is none.
     """
     run = workspace.run_dir(row.id)
-    name = f"{which}.pt" if which in ("best", "last") else which
-    if (run.checkpoints / name).is_file() or (waits and which in ("best", "last") and not row.ended):
+    is_kind = which in ("best", "last")
+    elsewhere = expanded(Path(which)).absolute()
+    name = f"{which}.pt" if is_kind else elsewhere.name if elsewhere.parent == run.checkpoints else which
+    may_come = waits and is_kind and not row.ended
+    if "/" not in name and ((run.checkpoints / name).is_file() or may_come):
         return f"../{row.id}/checkpoints/{name}"
-    path = expanded(Path(which)).absolute()
-    if which not in ("best", "last") and (path.exists() or path.is_symlink()):
+    if not is_kind and (elsewhere.exists() or elsewhere.is_symlink()):
         try:
-            refuse_irregular(path)
-            verify_checkpoint(path)
+            refuse_irregular(elsewhere)
+            verify_checkpoint(elsewhere)
         except (InputFileError, CheckpointError) as error:
             raise Refused([f"--checkpoint {error}"]) from error
-        return str(path)
+        return str(elsewhere)
     there = ", ".join(sorted(file.name for file in run.checkpoints.glob("*.pt")))
     if freed := when_freed(run, f"checkpoints/{name}"):
         told = f"{row.id}: `seg-engine clean` removed it on {freed}; it has {there or 'none'}"
@@ -182,7 +184,7 @@ def find_baseline(store: Store, prefix: str, wanted: RunConfig) -> EvaluationRow
         found = store.results.evaluations(row.id)
     else:
         made = store.results.evaluations_of(row.id)
-        of_best = [each for each in made if PurePath(each.checkpoint).name in ("", BEST)]
+        of_best = [each for each in made if each.checkpoint in ("", f"../{row.id}/checkpoints/{BEST}")]
         found = [each for each in of_best if not other_weights(row, store.run(each.run_id))]
     about = wanted.evaluate
     assert about is not None
