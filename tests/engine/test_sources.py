@@ -229,6 +229,24 @@ def test_runs_queued_together_share_what_pretrains_alike(workspace: Workspace, s
     assert store.run("1" * 8).after == cards[0].id
 
 
+def test_what_looks_at_a_network_that_is_not_there_yet_waits_for_its_training(
+    workspace: Workspace, store: Store
+) -> None:
+    training = made(workspace, store, "aaaaaaaa", status="running")
+    made(workspace, store, "bbbbbbbb", status="queued")
+    config = evaluation_config("aaaaaaaa")
+
+    def after(run_id: str, behind: str = "") -> str:
+        card = RunCard(run_id, "scores", "tests", 3.0)
+        (queued,) = enqueue(workspace, store, card, config, Place(after=behind))
+        return queued.after
+
+    assert after("cccccccc") == "aaaaaaaa"
+    assert after("dddddddd", "bbb") == "bbbbbbbb"
+    (training.checkpoints / "best.pt").write_bytes(b"weights")
+    assert after("eeeeeeee") == ""
+
+
 def test_what_takes_the_parameters_of_a_crf_waits_for_their_search(
     workspace: Workspace, store: Store
 ) -> None:
