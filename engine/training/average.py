@@ -24,10 +24,9 @@ from engine.data.batches import Batches, make_batches
 from engine.data.membership import Membership
 from engine.inference.gallery import write_gallery, write_picture
 from engine.learning.batch_norm import batch_norms
-from engine.learning.checkpoint import CheckpointError, check_fits, load_checkpoint, save_checkpoint
+from engine.learning.checkpoint import CheckpointError, check_fits, load_with_digest, save_checkpoint
 from engine.learning.weight_average import validated_weights
 from engine.metrics.recorded import RecordedMetrics
-from engine.run.checkpoint_file import sha256_of
 from engine.run.directory import RunDir
 from engine.run.events import Averaged, AveragedFrom, Checkpoint, Finished, Progress
 from engine.tasks.average import OF_TRAINING
@@ -54,7 +53,8 @@ def average(job: Job) -> None:
     assert about is not None
     begun = time.monotonic()
     adopt_split(job)
-    learning = begin(job, start_from_average)
+    sources: list[AveragedFrom] = []
+    learning = begin(job, lambda job, state: sources.extend(start_from_average(job, state)))
     state, data = learning.state, learning.data
     for path in checkpoints(job):
         warn_of_seen_images(job, path, data, "one of the runs")
@@ -68,7 +68,7 @@ def average(job: Job) -> None:
     job.record(event)
     say_epoch(job, f"mean of {len(about.checkpoints)} checkpoints,", [event])
     state.best = Best.of(event, meter)
-    save_average(job, state)
+    save_average(job, state, sources)
     if config.gallery.every:
         write_gallery(job, state.model, data.val, data.class_set, learning.hardware, EPOCH)
         write_picture(job, data.class_set)
@@ -90,15 +90,15 @@ def adopt_split(job: Job) -> None:
         first.write(job.run.split_file)
 
 
-def start_from_average(job: Job, state: TrainState) -> None:
-    """Put the mean of the checkpoints into a new state, and on the record where it comes from. Where a run
-    has an average of its weights and uses it, that is what counts. Whole numbers, such as counts of batches,
-    are those of the first."""
+def start_from_average(job: Job, state: TrainState) -> list[AveragedFrom]:
+    """Put the mean of the checkpoints into a new state, and on the record where it comes from, which is
+    returned. Where a run has an average of its weights and uses it, that is what counts. Whole numbers, such
+    as counts of batches, are those of the first."""
     model = job.config.model
     sums: dict[str, Tensor] = {}
     sources = []
     for path in checkpoints(job):
-        content = load_checkpoint(path)
+        content, sha256 = load_with_digest(path)
         if not {"model", "model_config", "classes", "epoch"} <= content.keys():
             raise CheckpointError(f"{path}: contains no segmentation network")
         own = {key: value for key, value in model.model_dump(mode="json").items() if key in OF_TRAINING}
@@ -111,11 +111,12 @@ def start_from_average(job: Job, state: TrainState) -> None:
                 sums[name] += tensor
             else:
                 sums[name] = tensor.double()
-        sources.append(AveragedFrom(source=str(path), epoch=content["epoch"], sha256=sha256_of(path)))
+        sources.append(AveragedFrom(source=str(path), epoch=content["epoch"], sha256=sha256))
         job.say(f"averaged: {sources[-1].told}")
     mean = {name: each / len(sources) if each.is_floating_point() else each for name, each in sums.items()}
     state.model.load_state_dict(mean)
     job.record(Averaged(sources=sources))
+    return sources
 
 
 @torch.no_grad()
@@ -159,13 +160,14 @@ def estimate_statistics(job: Job, learning: Learning, batches: Batches) -> None:
     job.say(f"the statistics of {len(norms)} batch norms are those of {seen} training images")
 
 
-def save_average(job: Job, state: TrainState) -> None:
-    """Write best.pt and the file that the config names besides; both say what they were made of."""
+def save_average(job: Job, state: TrainState, sources: list[AveragedFrom]) -> None:
+    """Write best.pt and the file that the config names besides; both say what they were made of, which need
+    not be there any more."""
     about, best = job.config.average, state.best
     assert about is not None
     assert best is not None
     content: dict[str, Any] = {**identity(state), **scores_of(best), "model": state.model.state_dict()}
-    content["averaged"] = [{"source": str(path), "sha256": sha256_of(path)} for path in checkpoints(job)]
+    content["averaged"] = [{"source": each.source, "sha256": each.sha256} for each in sources]
     save_checkpoint(job.run.checkpoints / "best.pt", content)
     if about.out:
         save_checkpoint(Path(about.out), content)
