@@ -9,6 +9,7 @@ from engine.config.idle import IdleKey, idle_keys
 from engine.config.keys import with_values
 from engine.config.run_config import RunConfig
 from engine.requests.configs import changed_config, idle_schedule
+from engine.schedules import learning_rate
 
 
 @pytest.mark.parametrize(
@@ -72,6 +73,19 @@ def test_a_rate_that_never_drops_is_told() -> None:
     assert idle_keys(by_iterations, ["schedule.every"]) == []  # their number is not known yet
     never = "schedule.every=90 has no effect in 90 iterations: the rate never drops"
     assert [idle_schedule(by_iterations, images) for images in (None, 12, 13)] == ["", never, ""]
+
+
+def test_a_time_within_the_last_epoch_is_told_where_the_rate_changes_between_epochs() -> None:
+    for name, key in (("step", "milestones"), ("step", "every"), ("linear", "hold")):
+        by_epochs = {"epochs": 30, "schedule.name": name, "schedule.by": "epochs", f"schedule.{key}": "29.5"}
+        config = with_values(RunConfig(), by_epochs)
+        (told,) = idle_keys(config, ["schedule.by"])
+        assert told.startswith(f"schedule.{key}=29.5 lies within the last epoch; with schedule.by=epochs, no")
+        rates = {learning_rate(config, step, 4) for step in range(30 * 4)}
+        assert rates == {config.optimizer.lr}
+        for changes in ({"schedule.by": "auto"}, {f"schedule.{key}": "29"}):
+            falls = with_values(config, changes)
+            assert idle_keys(falls, ["schedule.by"]) == []
 
 
 def test_who_types_one_is_warned() -> None:
