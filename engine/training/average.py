@@ -29,6 +29,7 @@ from engine.learning.weight_average import validated_weights
 from engine.metrics.recorded import RecordedMetrics
 from engine.run.directory import RunDir
 from engine.run.events import Averaged, AveragedFrom, Checkpoint, Finished, Progress
+from engine.run.journal import read_all
 from engine.tasks.average import OF_TRAINING
 from engine.training.begin import Learning, begin, warn_of_seen_images
 from engine.training.loop import say_epoch, validate
@@ -47,11 +48,12 @@ def average(job: Job) -> None:
     on the validation images and write it to best.pt and, if it is wanted, to another file.
 
     Raises StopRequested between two batches with nothing kept, CheckpointError when a checkpoint is gone,
-    damaged, or of another network or other classes, and DataError.
+    damaged, or of another network or other classes, or when the file is there already, and DataError.
     """
     config, about = job.config, job.config.average
     assert about is not None
     begun = time.monotonic()
+    refuse_existing(job)
     adopt_split(job)
     sources: list[AveragedFrom] = []
     learning = begin(job, lambda job, state: sources.extend(start_from_average(job, state)))
@@ -74,6 +76,17 @@ def average(job: Job) -> None:
         write_picture(job, data.class_set)
     record_result(job, state, data)
     job.record(Finished(epoch=EPOCH, seconds=round(time.monotonic() - begun, 3)))
+
+
+def refuse_existing(job: Job) -> None:
+    """Raise CheckpointError where somebody else has made the file that the config names since the run was
+    requested. What is there after an attempt of this run was made by it."""
+    assert job.config.average is not None
+    out = job.config.average.out
+    if not out or not Path(out).exists():
+        return
+    if not any(isinstance(event, Averaged) for event in read_all(job.run.journal)):
+        raise CheckpointError(f"{out}: already exists; move it away, or use another --out")
 
 
 def checkpoints(job: Job) -> Iterator[Path]:

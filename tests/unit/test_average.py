@@ -24,7 +24,13 @@ from engine.learning.hardware import Hardware
 from engine.run.directory import RunDir
 from engine.run.events import Averaged
 from engine.run.journal import JournalWriter, read_all
-from engine.training.average import estimate_statistics, save_average, start_from_average
+from engine.training.average import (
+    average,
+    estimate_statistics,
+    refuse_existing,
+    save_average,
+    start_from_average,
+)
 from engine.training.begin import Learning
 from engine.training.sampling import Sampling
 from engine.training.state import Best, TrainState, new_state
@@ -95,6 +101,24 @@ def test_a_source_that_is_replaced_meanwhile_is_told_as_it_was_read(keep: Keep, 
         save_average(job, state, sources)
     made = load_checkpoint(run.checkpoints / "best.pt")
     assert [one["sha256"] for one in made["averaged"]] == digests
+
+
+def test_a_file_that_has_come_in_the_place_of_out_is_kept(keep: Keep, tmp_path: Path) -> None:
+    for name in ("a.pt", "bb.pt"):
+        keep(name)
+    config, run = averaging(tmp_path, "a.pt", "bb.pt"), RunDir(tmp_path / "run")
+    assert config.average is not None
+    about = config.average.model_copy(update={"out": str(tmp_path / "out.pt")})
+    config = config.model_copy(update={"average": about})
+    run.path.mkdir()
+    with JournalWriter(run.journal) as journal:
+        job = Job(run, config, journal, run.path)
+        refuse_existing(job)
+        (tmp_path / "out.pt").write_bytes(b"of somebody else")
+        with pytest.raises(CheckpointError, match=r"out\.pt: already exists; move it away, or use another"):
+            average(job)
+        start_from_average(job, new_state(config, CPU, CLASSES))
+        refuse_existing(job)  # an earlier attempt of the run may have made it
 
 
 def test_networks_that_differ_in_dropout_have_a_mean(keep: Keep, tmp_path: Path) -> None:
