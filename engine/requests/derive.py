@@ -26,15 +26,9 @@ from engine.run.files import absolute, expanded
 from engine.run.freed import when_freed
 from engine.store import EvaluationRow, RunRow, Store
 from engine.tasks import TASKS, learns_classes
+from engine.tasks.task import OF_LOOKING, groups_of_looking, may_depart
 from engine.typed import typed
 from engine.workspace import Workspace
-
-KEYS = (
-    *("device", "precision", "data.size", "data.layout", "data.classes", "data.split", "data.skip_bad"),
-    *("limits.hours", "checkpoint.seconds", "executor", "ema.use"),
-)
-"""Config keys that mean something here, and those of `runtime`, `slurm` and, where a CRF is used, `crf`; the
-rest is settled by the training."""
 
 NOT_TAKEN_OVER: dict[str, Any] = {"init": {}, "pretrain": {}, "distill": {}, "average": None}
 """Sections that say how a network came about, as a run that looks at it has them."""
@@ -90,17 +84,17 @@ def derived_config(
     """The config of the run `row` made that of a `task` that looks at its network; `about` is its section.
 
     `crf`: with the CRF whose parameters were searched for the checkpoint; a key of `crf` among the
-    assignments gives them instead. `assignments` are KEY=VALUE of KEYS. `data` is the root of another data
-    set, of which the run has held out no part: its own folders count, unless data.split is among the
-    assignments. Raises Refused and ConfigError."""
+    assignments gives them instead. `assignments` are KEY=VALUE of keys that `may_depart`. `data` is the root
+    of another data set, of which the run has held out no part: its own folders count, unless data.split is
+    among the assignments. Raises Refused and ConfigError."""
     values = parse_assignments(assignments)
     refined = {key: value for key, value in values.items() if key.startswith("crf.")}
     if refined and not TASKS[task].uses_crf:
         raise Refused([f"{key}: has no effect in the task {task}" for key in refined])
-    groups = ("runtime.", "slurm.", *(("crf.",) if TASKS[task].uses_crf else ()))
-    strange = [key for key in values if key not in KEYS and not key.startswith(groups)]
+    strange = [key for key in values if not may_depart(TASKS[task], key)]
     if strange:
-        allowed = f"{', '.join(KEYS)}, {' and '.join(f'{group}*' for group in groups)} can be changed"
+        groups = " and ".join(f"{group}*" for group in groups_of_looking(TASKS[task]))
+        allowed = f"{', '.join(OF_LOOKING)}, {groups} can be changed"
         raise Refused([f"{key}: is fixed by the training of {row.id}; {allowed}" for key in strange])
     if crf and refined.get("crf.mode") == "off":
         raise Refused(["crf.mode: off contradicts --crf"])
