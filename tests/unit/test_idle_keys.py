@@ -18,6 +18,8 @@ from engine.schedules import learning_rate
         ("loss.ohem_threshold=0.6", "loss.ohem=1", "loss.ohem is 0"),
         ("augment.cutout_size=0.5", "augment.cutout=0.5", "augment.cutout is 0"),
         ("ema.use=raw", "ema.decay=0.9", "ema.decay is 0"),
+        ("slurm.gpus=2", "executor=slurm", "executor is local"),
+        ("data.workers=2", "data.cache=false", "data.cache is true"),
         ("distill.temperature=4", "distill.from=aaaa0000", "distill.from is empty"),
         ("optimizer.clip_type=inf", "optimizer.clip_norm=5", "optimizer.clip_norm is 0"),
         ("early_stop.metric=miou", "early_stop.patience=3", "early_stop.patience is 0"),
