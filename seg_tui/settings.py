@@ -7,13 +7,14 @@ does not know stay as they are.
 from __future__ import annotations
 
 import difflib
-import tomllib
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from engine.errors import EngineError
+from engine.host.input_files import InputFileError, read_toml
 from engine.store import StoreError
 from engine.workspace import Workspace
 from seg_tui.palette import CURVE_PALETTES
@@ -50,13 +51,12 @@ def load_settings(workspace: Workspace) -> tuple[Settings, str]:
     What cannot be read counts as not said; the rest of the file still does.
     """
     path = workspace.root / FILE_NAME
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         return Settings(), ""
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        return Settings(), f"{path}: cannot be read ({reason}); using the defaults"
+    try:
+        values = read_toml(path)
+    except InputFileError as error:
+        return Settings(), f"{error}; using the defaults"
     problems = [problem for key, value in values.items() if (problem := problem_with(key, value))]
     fine: dict[str, Any] = {key: value for key, value in values.items() if not problem_with(key, value)}
     if "columns" in fine:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.agent.presence import ensure_agent
-from engine.config.described import format_value
+from engine.config.described import config_keys, format_value
 from engine.config.priority import MOST_PRIORITY
 from engine.config.run_config import RunConfig
 from engine.config.run_defaults import load_run_defaults
@@ -43,6 +43,18 @@ def next_place(store: Store) -> Place:
     return Place(priority=min(waiting + 1, MOST_PRIORITY))
 
 
+def assignments_of(changes: Mapping[str, Any]) -> list[str]:
+    """Values by config key as they are typed. Two whole numbers are a size, unless the key takes several
+    words."""
+    keys = config_keys()
+    return [
+        f"{key}={','.join(map(format_value, value))}"
+        if isinstance(value, list | tuple) and key in keys and keys[key].commas
+        else f"{key}={format_value(value)}"
+        for key, value in changes.items()
+    ]
+
+
 def checked_run(
     workspace: Workspace, wanted: NewRun, say: Callable[[str], None]
 ) -> tuple[RunCard, RunConfig]:
@@ -50,7 +62,7 @@ def checked_run(
     read. Raises EngineError."""
     if isinstance(wanted.tags, str):  # else each of its letters would be one
         raise Refused([f"tags: {wanted.tags!r} is a text; it must be a list, such as [{wanted.tags!r}]"])
-    assignments = [f"{key}={format_value(value)}" for key, value in wanted.changes.items()]
+    assignments = assignments_of(wanted.changes)
     data = Path(wanted.data) if wanted.data is not None else None
     defaults = load_run_defaults(workspace.root)
     config = resolve_config(wanted.recipe, assignments, data, defaults)

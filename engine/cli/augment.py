@@ -71,7 +71,7 @@ def _config_of(
         values["data.root"] = str(data)
     split = None
     try:
-        base, name = base_config(target, load_run_defaults(workspace.root)), ""
+        base, name = base_config(target, load_run_defaults(workspace.root), values), ""
     except UnknownRecipe as error:
         if not workspace.root.is_dir() or not has_database(workspace):
             raise

@@ -35,9 +35,10 @@ def bench(
     workspace: Workspace, target: str, assignments: Sequence[str], largest: int, seconds: float, as_json: bool
 ) -> None:
     """Measure training speed by batch size and the latency of one image. Raises ConfigError, BenchError."""
+    values = parse_assignments(assignments)
     with recipe_expected(workspace, target, "--latency measures its network"):
-        base = base_config(target, load_run_defaults(workspace.root))
-    config = with_values(base, parse_assignments(assignments))
+        base = base_config(target, load_run_defaults(workspace.root), values)
+    config = with_values(base, values)
     if config.distill.teacher:
         raise ConfigError(["distill.from: bench measures no teacher; empty, it measures the student"])
     check_runnable(config)

@@ -40,32 +40,41 @@ def get(name: str, root: Path, accepted: bool, mirror: str) -> int:
     if (root / RECORD).is_file():
         output.say(f"{root}: already fetched, see {RECORD}")
         return check(root, source.layout, "auto", as_json=False)
-    _refuse_occupied(source, root)
-    refuse_unwritable(root, "name a folder of your own")
-    command = _downloader(name, source)
-    _accept(name, source, accepted)
+    unpacked, command = root / SCRATCH / "unpacked", ""
+    is_whole = (unpacked / RECORD).is_file()  # and was to be moved to its place
+    if not is_whole:
+        _refuse_occupied(source, root)
+        refuse_unwritable(root, "name a folder of your own")
+        command = _downloader(name, source)
+        _accept(name, source, accepted)
     with _scratch(root) as scratch:
-        if command:
-            _fetch_by_account(command, source, scratch)
-            fetched = [{"name": archive.name, "by": source.downloader} for archive in source.archives]
-        else:
-            fetched = [_fetch(name, archive, mirror, scratch) for archive in source.archives]
-        unpacked = scratch / "unpacked"
-        shutil.rmtree(unpacked, ignore_errors=True)
-        unpacked.mkdir()
-        for archive in source.archives:
-            with progress_bar(f"unpacking {archive.name}") as report:
-                unpack(scratch / archive.name, unpacked, archive.place, report)
-        for told in fetched:
-            if "sha256" in told:
-                record(f"{name}/{told['name']}", told["sha256"])
-        for folder in sorted(unpacked.iterdir()):
-            folder.rename(root / folder.name)
+        if not is_whole:
+            _fetch_all(name, source, command, mirror, scratch, unpacked)
+        for path in sorted(unpacked.iterdir(), key=lambda path: path.name == RECORD):
+            path.rename(root / path.name)
+        shutil.rmtree(scratch)
+    return check(root, source.layout, "auto", as_json=False)
+
+
+def _fetch_all(name: str, source: Source, command: str, mirror: str, scratch: Path, unpacked: Path) -> None:
+    """Fetch and unpack a data set into a new folder `unpacked`, where the record of it comes last: with it
+    all is whole. `command` is that of `_downloader`."""
+    if command:
+        _fetch_by_account(command, source, scratch)
+        fetched = [{"name": archive.name, "by": source.downloader} for archive in source.archives]
+    else:
+        fetched = [_fetch(name, archive, mirror, scratch) for archive in source.archives]
+    shutil.rmtree(unpacked, ignore_errors=True)
+    unpacked.mkdir()
+    for archive in source.archives:
+        with progress_bar(f"unpacking {archive.name}") as report:
+            unpack(scratch / archive.name, unpacked, archive.place, report)
+    for told in fetched:
+        if "sha256" in told:
+            record(f"{name}/{told['name']}", told["sha256"])
     kept: dict[str, object] = {"data set": name, "page": source.page, "licence": list(source.licence)}
     when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    write_json(root / RECORD, kept | {"archives": fetched, "fetched": when})
-    shutil.rmtree(scratch)
-    return check(root, source.layout, "auto", as_json=False)
+    write_json(unpacked / RECORD, kept | {"archives": fetched, "fetched": when})
 
 
 def _refuse_occupied(source: Source, root: Path) -> None:

@@ -59,7 +59,7 @@ def export(workspace: Workspace, wanted: Export) -> None:
             "run": str(workspace.run_dir(row.id).path),
             "checkpoint": str(checkpoint),
             "cache": str(workspace.cache),
-            "about": provenance(run, config, checkpoint.name),
+            "about": provenance(run, config, path),
         },
     )
     with replacing(folder / CARD) as stream:
@@ -123,8 +123,9 @@ def refuse_strange_folder(folder: Path) -> None:
 
 
 def provenance(run: ComparedRun, config: RunConfig, checkpoint: str) -> dict[str, Any]:
-    """Where the network comes from, for the file's metadata."""
+    """Where the network comes from, for the file's metadata; `checkpoint` as a config names it."""
     row = run.row
+    is_best = checkpoint == f"../{row.id}/checkpoints/{BEST}"
     return {
         "made_by": PROGRAM,
         "version": version(PROGRAM),
@@ -136,8 +137,8 @@ def provenance(run: ComparedRun, config: RunConfig, checkpoint: str) -> dict[str
         "data_licence": recorded_licence(Path(config.data.root)),
         "initial_weights": initial_weights(config),
         "initial_weights_licence": "" if config.init.weights else config.model.weights_licence(),
-        "checkpoint": checkpoint,
-        "val_dice": row.best_dice if checkpoint == BEST else None,  # of another nobody knows for certain
+        "checkpoint": Path(checkpoint).name,
+        "val_dice": row.best_dice if is_best else None,  # of another nobody knows for certain
         "colors": list(row.colors),
     }
 

@@ -41,7 +41,7 @@ def latency(workspace: Workspace, wanted: Benchmark) -> int:
     if is_exported(wanted.target):
         return _of_file(wanted)
     try:
-        base = base_config(wanted.target, load_run_defaults(workspace.root))
+        base = base_config(wanted.target, load_run_defaults(workspace.root), _values(wanted))
     except UnknownRecipe as error:
         if not workspace.root.is_dir() or not has_database(workspace):
             raise

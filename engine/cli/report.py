@@ -22,7 +22,7 @@ from engine.report.page import to_markdown
 from engine.report.page_html import to_html
 from engine.report.reported_runs import ReportedRun, config_toml
 from engine.report.runs import runs_csv
-from engine.run.files import replacing
+from engine.run.files import fitting_name, replacing
 from engine.store import NOT_ARCHIVED, StoreError
 from engine.typed import PROGRAM, typed
 from engine.workspace import Workspace
@@ -72,4 +72,4 @@ def write_report(workspace: Workspace, name: str, out: Path | None) -> None:
 def folder_name(experiment: str) -> str:
     """The experiment's name as that of a folder; two experiments never share one."""
     name = "".join(quote(c, safe="") if c in "/\\%" or not c.isprintable() else c for c in experiment)
-    return f"%2E{name[1:]}" if name.startswith(".") else name
+    return fitting_name(f"%2E{name[1:]}" if name.startswith(".") else name)

@@ -98,8 +98,10 @@ def queue_or_start(
     queued = enqueue(workspace, store, card, config, wanted.place)
     wish(store, "run", card.id, wanted.on_end)
     tell_queued(workspace, queued, as_json)
-    if config.crf.mode == "searched" and queued[-1].after and not wanted.place.after and not as_json:
-        notices.say(f"{card.id} starts after {queued[-1].after}, which searches the CRF's parameters")
+    after = queued[-1].after
+    if config.of_network is not None and after and not wanted.place.after and not as_json:
+        why = "whose network it looks at" if after == config.source else "which searches the CRF's parameters"
+        notices.say(f"{card.id} starts after {after}, {why}")
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import sys
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from engine.cli.notify import wish
 from engine.cli.queue import tell_queued
 from engine.cli.reading import has_database, open_existing, open_for_new
 from engine.cli.run import check_data, print_scripts
-from engine.config.grids import grid, point_name, swept_keys
+from engine.config.grids import choices_of, grid, point_name, swept_keys
 from engine.config.keys import ConfigError
 from engine.config.recipes import UnknownRecipe
 from engine.config.run_config import RunConfig
@@ -45,7 +46,7 @@ def sweep(workspace: Workspace, wanted: Sweep) -> None:
         # The same grid and the same number draw the same points, in the order of the grid.
         points = [points[i] for i in sorted(random.Random(0).sample(range(whole), wanted.sample))]
     swept = swept_keys(wanted.changes)
-    base = base_of(workspace, wanted.recipe)
+    base = base_of(workspace, wanted.recipe, choices_of(wanted.changes))
     configs = [changed_config(base.config, point, wanted.data) for point in points]
     if configs[0].slurm.dry_run:
         print_scripts(workspace, configs)
@@ -86,10 +87,11 @@ class Base:
     name: str = ""
 
 
-def base_of(workspace: Workspace, target: str) -> Base:
-    """A recipe, a TOML file, or the config of a run. Raises ConfigError, Refused, RunDirError."""
+def base_of(workspace: Workspace, target: str, typed: Collection[str]) -> Base:
+    """A recipe, a TOML file, or the config of a run, for keys that are `typed` besides. Raises ConfigError,
+    Refused, RunDirError."""
     try:
-        return Base(base_config(target, load_run_defaults(workspace.root)))
+        return Base(base_config(target, load_run_defaults(workspace.root), typed))
     except UnknownRecipe as unknown:
         if not has_database(workspace):
             raise

@@ -32,7 +32,8 @@ def idle_keys(config: RunConfig, keys: Collection[str]) -> list[str]:
 
 def why_idle(config: RunConfig, key: str) -> str:
     """That a key has no effect in a config, and by what; "" where it has one."""
-    why = _switched_off(config, key) or _without_weights(config, key) or _without_draw(config, key)
+    reasons = (_switched_off, _without_weights, _without_draw, _without_job_or_files)
+    why = next(filter(None, (reason(config, key) for reason in reasons)), "")
     return f"has no effect where {why}" if why else ""
 
 
@@ -64,3 +65,11 @@ def _without_draw(config: RunConfig, key: str) -> str:
     if key in ("data.split_seed", "data.split_rule") and not data.chooses_images:
         return f"data.split is {data.split} and data.label_fraction is 1"
     return ""
+
+
+def _without_job_or_files(config: RunConfig, key: str) -> str:
+    """Why a key of cluster jobs, or of reading files anew in every epoch, has no effect; "" where it has
+    one."""
+    if key.startswith("slurm.") and config.executor != "slurm":
+        return f"executor is {config.executor}"
+    return "data.cache is true" if key == "data.workers" and config.data.cache else ""

@@ -23,8 +23,7 @@ from engine.data.batches import normalise
 from engine.data.decode import resize_image
 from engine.data.membership import Trained
 from engine.errors import EngineError
-from engine.host.input_files import version_of
-from engine.learning.checkpoint import CheckpointError, check_fits, load_checkpoint
+from engine.learning.checkpoint import CheckpointError, check_fits, load_with_digest
 from engine.learning.compiled_passes import CompiledPasses
 from engine.learning.hardware import Hardware
 from engine.learning.transfers import to_device
@@ -34,7 +33,6 @@ from engine.models import ModelSection
 from engine.models.builtin import MODELS
 from engine.models.contract import SegmentationNetwork, outputs_of
 from engine.models.registry import build_model
-from engine.run.checkpoint_file import sha256_of
 from engine.run.directory import RunDir
 from engine.worker.job import Job
 
@@ -169,7 +167,7 @@ def load_model(
 
     `classes` are those it has to know; none: whatever it knows. `use` is that of `validated_weights`.
     """
-    content, sha256 = read_checkpoint(path)
+    content, sha256 = load_with_digest(path)
     if not {"model", "model_config", "classes", "epoch"} <= content.keys():
         raise CheckpointError(f"{path}: contains no segmentation network")
     known = [str(name) for name in content["classes"]]
@@ -180,16 +178,6 @@ def load_model(
     if "ema" in content and use == "raw":
         sha256 = hashlib.sha256(f"{sha256} raw".encode()).hexdigest()
     return LoadedModel(model, section, tuple(known), int(content["epoch"]), sha256)
-
-
-def read_checkpoint(path: Path) -> tuple[dict[str, Any], str]:
-    """A checkpoint and the SHA-256 of the very file that it was read from: a training that is under way may
-    put another in its place at any time. Raises CheckpointError."""
-    while True:
-        seen = version_of(path)
-        content, sha256 = load_checkpoint(path), sha256_of(path)
-        if version_of(path) == seen:
-            return content, sha256
 
 
 def _section_of(path: Path, table: Mapping[str, Any]) -> ModelSection:

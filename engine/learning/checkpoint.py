@@ -17,12 +17,14 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from engine.components.stored import reading_stored
+from engine.host.input_files import version_of
 from engine.models import ModelSection
 from engine.run.checkpoint_file import (
     CheckpointError,
     DamagedCheckpoint,
     first_line,
     other_classes,
+    sha256_of,
     verify_checkpoint,
 )
 from engine.run.files import replacing
@@ -33,6 +35,7 @@ __all__ = [
     "check_fits",
     "is_checkpoint",
     "load_checkpoint",
+    "load_with_digest",
     "random_state",
     "restore_random_state",
     "save_checkpoint",
@@ -99,6 +102,16 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not is_checkpoint(content):
         raise CheckpointError(f"{path}: is no checkpoint of this program (format {FORMAT})")
     return content
+
+
+def load_with_digest(path: Path) -> tuple[dict[str, Any], str]:
+    """A checkpoint, as `load_checkpoint` reads it, and the SHA-256 of the very file that it was read from: a
+    training that is under way may put another in its place at any time."""
+    while True:
+        seen = version_of(path)
+        content, sha256 = load_checkpoint(path), sha256_of(path)
+        if version_of(path) == seen:
+            return content, sha256
 
 
 def is_checkpoint(content: Mapping[str, Any]) -> bool:

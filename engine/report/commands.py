@@ -9,20 +9,18 @@ from pathlib import PurePosixPath
 
 from engine.config.described import format_value
 from engine.config.recipes import RECIPES
-from engine.config.stored import CLASS_SET, flat_config
+from engine.config.stored import flat_config
 from engine.report.compare_config import pretraining_epochs
 from engine.report.run_config import changed_keys
 from engine.store import RunRow
 from engine.tasks import TASKS, NetworkTask
 from engine.tasks.average import PLAIN, may_change
+from engine.tasks.task import may_depart
 
 _OF_RUN = re.compile(r"\.\./([a-z0-9]{8})/checkpoints/")
 
 _BEST_OF_RUN = re.compile(rf"{_OF_RUN.pattern}best\.pt")
 """The checkpoint that the name of a run stands for; any other is called by its path."""
-
-_OF_TASK = ("task", "init.", *(f"{task.section}." for task in TASKS if task.section))
-"""Keys that an evaluation does not take over from the training that it looks at."""
 
 
 def config_file(row: RunRow) -> str:
@@ -96,12 +94,14 @@ def _of_network(task: NetworkTask, row: RunRow, others: Mapping[str, RunRow]) ->
     config, section, source = flat_config(row.stored_config), row.config[task.section], source_id(row)
     given = task.arguments(section, config["data.root"])
     words = [task.command, _called(source, others), *given.operands]
-    for change in _changes(config, source, others):
+    for change in _changes(task, config, source, others):
         words += [task.change_option, change] if task.change_option else [change]
     return [*words, *given.options, *_checkpoint(section["checkpoint"])]
 
 
-def _changes(config: Mapping[str, str], source: str, others: Mapping[str, RunRow]) -> list[str]:
+def _changes(
+    task: NetworkTask, config: Mapping[str, str], source: str, others: Mapping[str, RunRow]
+) -> list[str]:
     """In what a run that looks at a network departs from the training of that network."""
     if source not in others:
         return []
@@ -109,9 +109,7 @@ def _changes(config: Mapping[str, str], source: str, others: Mapping[str, RunRow
     words = [
         f"{key}={value}"
         for key, value in config.items()
-        if trained.get(key, value) != value
-        and key not in ("data.root", CLASS_SET, "plugins")
-        and not key.startswith(_OF_TASK)
+        if trained.get(key, value) != value and may_depart(task, key)
     ]
     return words + (["--data", config["data.root"]] if config["data.root"] != trained["data.root"] else [])
 

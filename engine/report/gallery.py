@@ -7,7 +7,6 @@ gallery/epoch_0010/<sample>.png       predicted train ids, indexed
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from engine.classes import VOID
 from engine.errors import EngineError
 from engine.metrics.image_confusions import confusion_of
 from engine.metrics.scores import Scores, scores_from_confusion
+from engine.run.files import fitting_name
 
 Pixels = NDArray[np.uint8]
 
@@ -28,15 +28,9 @@ LONGEST_NAME = 200
 
 
 def gallery_name(sample: str) -> str:
-    """What a sample is called in a gallery: its name with "/" as "__"; of one too long for a file a
-    digest and the end."""
-    name = sample.replace("/", "__")
-    encoded = name.encode()
-    if len(encoded) <= LONGEST_NAME:
-        return name
-    digest = hashlib.sha256(encoded).hexdigest()[:16]
-    end = encoded[len(digest) + 2 - LONGEST_NAME :].decode(errors="ignore")
-    return f"{digest}__{end}"
+    """What a sample is called in a gallery: its name with "/" as "__", cut where it is too long for a
+    file."""
+    return fitting_name(sample.replace("/", "__"), LONGEST_NAME)
 
 
 class PictureError(EngineError):

@@ -54,7 +54,10 @@ class Evaluation:
         words += [f"input {self.input_size}"] if self.input_size else []
         words += [f"data {self.data}"] if self.data else []
         words += [windows_told(scores)] if scores.window_size else []
-        words += [file] if (file := PurePath(scores.checkpoint).name) not in ("", "best.pt") else []
+        # A file of elsewhere is none of the run's, whatever its name.
+        path = PurePath(scores.checkpoint)
+        file = scores.checkpoint if path.is_absolute() else path.name
+        words += [file] if file not in ("", "best.pt") else []
         words += [self.weights] if self.weights else []
         return ", ".join(words)
 

@@ -46,8 +46,10 @@ def check_data(
 
 def what_the_check_depends_on(config: RunConfig) -> tuple[object, ...]:
     """Configs that are equal in this are checked once for all."""
-    pretrained = pretraining_of(config) is not None
+    pretraining = pretraining_of(config)
     values = config.model.values_per_channel(*config.train_size)
-    steps = config.batch_size, config.budget.images, config.runtime.micro_batch, config.devices
-    schedule = (config.schedule, config.epochs) if config.schedule.counts_iterations else None
-    return config.data, pretrained, steps, config.batch_norm, values, schedule
+    steps = config.batch_size, config.budget.images, config.runtime.micro_batch, config.batch_norm, values
+    ranks = config.devices, config.device, config.executor, config.slurm.nodes, config.slurm.gpus
+    lengths = config.epochs, pretraining.epochs if pretraining is not None else None
+    schedule = (config.schedule, lengths) if config.schedule.counts_iterations else None
+    return config.task, config.data, pretraining is not None, steps, ranks, schedule

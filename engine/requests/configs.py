@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import shutil
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from engine.config.files import load_config
@@ -32,7 +32,8 @@ def resolve_config(
     target: str, assignments: Sequence[str], data: Path | None, defaults: RunDefaults = NO_DEFAULTS
 ) -> RunConfig:
     """A recipe's name or a TOML file, with `key=value` changes. Raises ConfigError and UnknownRecipe."""
-    return changed_config(base_config(target, defaults), assignments, data)
+    typed = parse_assignments(assignments)
+    return changed_config(base_config(target, defaults, typed), assignments, data)
 
 
 def changed_config(base: RunConfig, assignments: Sequence[str], data: Path | None) -> RunConfig:
@@ -64,16 +65,17 @@ def with_data_root(config: RunConfig) -> RunConfig:
     return freeze_classes(config)
 
 
-def base_config(target: str, defaults: RunDefaults = NO_DEFAULTS) -> RunConfig:
+def base_config(target: str, defaults: RunDefaults = NO_DEFAULTS, typed: Collection[str] = ()) -> RunConfig:
     """A recipe by name, or the config in a TOML file, with the workspace's `defaults` where it leaves the
-    data's folder or the device open. Raises ConfigError and UnknownRecipe."""
+    data's folder or the device open. Keys that are `typed` besides get none: the rest of a file may not suit
+    it. Raises ConfigError and UnknownRecipe."""
     path = Path(target)
     is_file = target not in RECIPES and (path.suffix == ".toml" or path.is_file())
     config = load_config(path) if is_file else get_recipe(target)
     values = {}
     if defaults.data and not config.data.root:
         values["data.root"] = defaults.data
-    if defaults.device != "auto" and config.device == "auto":
+    if defaults.device != "auto" and config.device == "auto" and "device" not in typed:
         values["device"] = defaults.device
     return with_values(config, values) if values else config
 

@@ -6,7 +6,7 @@ Both front ends ask here. Nothing is made; what cannot be done is refused before
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from engine.classes import CITYSCAPES, ClassSet
@@ -26,15 +26,9 @@ from engine.run.files import absolute, expanded
 from engine.run.freed import when_freed
 from engine.store import EvaluationRow, RunRow, Store
 from engine.tasks import TASKS, learns_classes
+from engine.tasks.task import OF_LOOKING, groups_of_looking, may_depart
 from engine.typed import typed
 from engine.workspace import Workspace
-
-KEYS = (
-    *("device", "precision", "data.size", "data.layout", "data.classes", "data.split", "data.skip_bad"),
-    *("limits.hours", "checkpoint.seconds", "executor", "ema.use"),
-)
-"""Config keys that mean something here, and those of `runtime`, `slurm` and, where a CRF is used, `crf`; the
-rest is settled by the training."""
 
 NOT_TAKEN_OVER: dict[str, Any] = {"init": {}, "pretrain": {}, "distill": {}, "average": None}
 """Sections that say how a network came about, as a run that looks at it has them."""
@@ -58,17 +52,19 @@ def checkpoint_of(workspace: Workspace, row: RunRow, which: str, waits: bool) ->
     start later, and the checkpoint may come until then. Raises Refused when there is none.
     """
     run = workspace.run_dir(row.id)
-    name = f"{which}.pt" if which in ("best", "last") else which
-    if (run.checkpoints / name).is_file() or (waits and which in ("best", "last") and not row.ended):
+    is_kind = which in ("best", "last")
+    elsewhere = expanded(Path(which)).absolute()
+    name = f"{which}.pt" if is_kind else elsewhere.name if elsewhere.parent == run.checkpoints else which
+    may_come = waits and is_kind and not row.ended
+    if "/" not in name and ((run.checkpoints / name).is_file() or may_come):
         return f"../{row.id}/checkpoints/{name}"
-    path = expanded(Path(which)).absolute()
-    if which not in ("best", "last") and (path.exists() or path.is_symlink()):
+    if not is_kind and (elsewhere.exists() or elsewhere.is_symlink()):
         try:
-            refuse_irregular(path)
-            verify_checkpoint(path)
+            refuse_irregular(elsewhere)
+            verify_checkpoint(elsewhere)
         except (InputFileError, CheckpointError) as error:
             raise Refused([f"--checkpoint {error}"]) from error
-        return str(path)
+        return str(elsewhere)
     there = ", ".join(sorted(file.name for file in run.checkpoints.glob("*.pt")))
     if freed := when_freed(run, f"checkpoints/{name}"):
         told = f"{row.id}: `seg-engine clean` removed it on {freed}; it has {there or 'none'}"
@@ -88,17 +84,17 @@ def derived_config(
     """The config of the run `row` made that of a `task` that looks at its network; `about` is its section.
 
     `crf`: with the CRF whose parameters were searched for the checkpoint; a key of `crf` among the
-    assignments gives them instead. `assignments` are KEY=VALUE of KEYS. `data` is the root of another data
-    set, of which the run has held out no part: its own folders count, unless data.split is among the
-    assignments. Raises Refused and ConfigError."""
+    assignments gives them instead. `assignments` are KEY=VALUE of keys that `may_depart`. `data` is the root
+    of another data set, of which the run has held out no part: its own folders count, unless data.split is
+    among the assignments. Raises Refused and ConfigError."""
     values = parse_assignments(assignments)
     refined = {key: value for key, value in values.items() if key.startswith("crf.")}
     if refined and not TASKS[task].uses_crf:
         raise Refused([f"{key}: has no effect in the task {task}" for key in refined])
-    groups = ("runtime.", "slurm.", *(("crf.",) if TASKS[task].uses_crf else ()))
-    strange = [key for key in values if key not in KEYS and not key.startswith(groups)]
+    strange = [key for key in values if not may_depart(TASKS[task], key)]
     if strange:
-        allowed = f"{', '.join(KEYS)}, {' and '.join(f'{group}*' for group in groups)} can be changed"
+        groups = " and ".join(f"{group}*" for group in groups_of_looking(TASKS[task]))
+        allowed = f"{', '.join(OF_LOOKING)}, {groups} can be changed"
         raise Refused([f"{key}: is fixed by the training of {row.id}; {allowed}" for key in strange])
     if crf and refined.get("crf.mode") == "off":
         raise Refused(["crf.mode: off contradicts --crf"])
@@ -182,7 +178,7 @@ def find_baseline(store: Store, prefix: str, wanted: RunConfig) -> EvaluationRow
         found = store.results.evaluations(row.id)
     else:
         made = store.results.evaluations_of(row.id)
-        of_best = [each for each in made if PurePath(each.checkpoint).name in ("", BEST)]
+        of_best = [each for each in made if each.checkpoint in ("", f"../{row.id}/checkpoints/{BEST}")]
         found = [each for each in of_best if not other_weights(row, store.run(each.run_id))]
     about = wanted.evaluate
     assert about is not None

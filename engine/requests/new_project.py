@@ -22,6 +22,7 @@ IGNORED = """\
 /bench/
 /exports/
 /reports/
+/slurm/
 /tui.toml
 # What Python makes
 __pycache__/

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from engine.config.keys import ConfigError
@@ -19,7 +20,7 @@ from engine.requests.deleting import delete, remove_folder
 from engine.requests.initial_weights import pretraining_card, pretraining_of, settle_sources, starting_from
 from engine.requests.refusals import Refused, refuse_no_name, refuse_unkeepable
 from engine.run.directory import RunCard
-from engine.store import Store, StoreError
+from engine.store import NoSuchRun, Store, StoreError
 from engine.typed import typed
 from engine.workspace import Workspace
 
@@ -57,15 +58,16 @@ def enqueue(
 ) -> list[RunCard]:
     """Make a run that an agent will start; `ensure_agent` sees to it that there is one.
 
-    A run that wants pre-training has that run queued before it, and one whose CRF a search is to find waits
-    for the search. Runs that are queued together share `pretrained`, by config the id of each pre-training
-    run, so that none is made twice. Returns the cards of the runs that were made, in the order in which they
-    will start.
+    A run that wants pre-training has that run queued before it. One whose CRF a search is to find waits for
+    the search, and one that looks at a network which is not there yet for its training. Runs that are queued
+    together share `pretrained`, by config the id of each pre-training run, so that none is made twice.
+    Returns the cards of the runs that were made, in the order in which they will start.
     """
     if config.slurm.dry_run:
         raise ConfigError(["slurm.dry_run: is for `seg-engine run` and `sweep`; it must be false here"])
     after = predecessor(store, place)
     after = search_to_wait_for(store, config, after) or after
+    after = after or _training_to_wait_for(workspace, store, config)
     config = settle_sources(workspace, store, config, waits_for=after)
     pretraining, known = pretraining_of(config), {} if pretrained is None else pretrained
     with all_or_none(workspace, store) as made:
@@ -79,6 +81,17 @@ def enqueue(
         card = replace(card, priority=place.priority, after=after)
         make_run(workspace, store, card, config, files=files)
     return [*made, card]
+
+
+def _training_to_wait_for(workspace: Workspace, store: Store, config: RunConfig) -> str:
+    """The id of the run, queued or at work, that has yet to write the checkpoint which a run of this config
+    looks at; "" where there is none."""
+    about = config.of_network
+    if about is None or Path(workspace.run_dir(about.source).path, about.checkpoint).is_file():
+        return ""
+    with contextlib.suppress(NoSuchRun):
+        return "" if store.run(about.source).ended else about.source
+    return ""
 
 
 @contextlib.contextmanager

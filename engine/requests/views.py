@@ -10,13 +10,13 @@ from __future__ import annotations
 import difflib
 import os
 import re
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from engine.errors import EngineError
+from engine.host.input_files import InputFileError, read_toml
 from engine.run.files import expanded, replacing
 from engine.store.errors import StoreError
 from engine.store.query import parse_text
@@ -112,11 +112,11 @@ def find_view(workspace: Workspace, name: str) -> View:
 def read_view(path: Path) -> View:
     """Raises ViewError, which names the file and the key."""
     try:
-        values = tomllib.loads(expanded(path).read_text(encoding="utf-8"))
+        values = read_toml(expanded(path))
+    except InputFileError as error:
+        raise ViewError(f"{path}: {error.problem}") from None
     except OSError as error:
         raise ViewError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except ValueError as error:
-        raise ViewError(f"{path}: is not TOML: {error}") from None
     known = [field.name for field in fields(View)]
     if strange := next((key for key in values if key not in known), ""):
         near = difflib.get_close_matches(strange, known, n=1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import secrets
@@ -40,6 +41,16 @@ def absolute(path: str | Path) -> Path:
     """
     whole = expanded(Path(path)).absolute()
     return whole.resolve() if ".." in whole.parts else whole
+
+
+def fitting_name(name: str, most: int = LONGEST_NAME) -> str:
+    """The name of a file that has at most so many bytes: of one that has more a digest and the end."""
+    encoded = name.encode()
+    if len(encoded) <= most:
+        return name
+    digest = hashlib.sha256(encoded).hexdigest()[:16]
+    end = encoded[len(digest) + 2 - most :].decode(errors="ignore")
+    return f"{digest}__{end}"
 
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

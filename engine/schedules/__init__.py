@@ -118,6 +118,14 @@ class TimedSchedule(ScheduleSection):
     )
     min_lr: float = option(0.0, "Learning rate at which the fall ends", ge=0, le=100)
 
+    def too_late(self, key: str, time: float, epochs: int) -> str:
+        """That the time of a key lies within the last epoch where the rate changes only between epochs, in a
+        line; empty: it does not."""
+        if self.by != "epochs" or not epochs - 1 < time < epochs:
+            return ""
+        where = "lies within the last epoch; with schedule.by=epochs, no rate changes there"
+        return f"schedule.{key}={time:g} {where}"
+
     def rate(self, factor: float, peak: float, time: Time) -> float:
         return self.min_lr + (peak - self.min_lr) * factor
 

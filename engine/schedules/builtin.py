@@ -106,8 +106,13 @@ class StepConfig(TimedSchedule):
 
     def idle(self, epochs: int, steps_per_epoch: int | None = None) -> str:
         length, unit = self._length(epochs, steps_per_epoch)
-        if self.milestones or length is None or self.every < length:
+        if length is None:
             return ""
+        if self.milestones:
+            told = (self.too_late("milestones", time, length) for time in self.times())
+            return next(filter(None, told), "")
+        if self.every < length:
+            return self.too_late("every", self.every, length)
         return f"schedule.every={self.every:g} has no effect in {length} {unit}: the rate never drops"
 
     def _length(self, epochs: int, steps_per_epoch: int | None) -> tuple[int | None, str]:
@@ -146,6 +151,9 @@ class LinearConfig(TimedSchedule):
             unit = "epochs" if in_epochs else "iterations"
             return f"schedule.hold: {self.hold:g} leaves nothing of {length} {unit}; it must be smaller"
         return super().problem(epochs, steps_per_epoch)
+
+    def idle(self, epochs: int, steps_per_epoch: int | None = None) -> str:
+        return self.too_late("hold", self.hold, epochs)
 
     def at(self, time: Time) -> float:
         return 1.0 if time.passed(self.by) < self.hold else self.fall_from * time.left(self.by, self.hold)

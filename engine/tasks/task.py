@@ -295,6 +295,24 @@ class NetworkTask(Task):
         return f"{run.id} ({run.name}) keeps no predictions: runs of the task {self.name} make none."
 
 
+OF_LOOKING = (
+    *("device", "precision", "data.size", "data.layout", "data.classes", "data.split", "data.skip_bad"),
+    *("limits.hours", "checkpoint.seconds", "executor", "ema.use"),
+)
+"""Config keys that mean something where the network of another run is looked at, and those of `runtime`,
+`slurm` and, where a CRF is used, `crf`; the rest is settled by the training."""
+
+
+def may_depart(task: Task, key: str) -> bool:
+    """Whether a run of a task that looks at a network may have a config key otherwise than its training."""
+    return key in OF_LOOKING or key.startswith(groups_of_looking(task))
+
+
+def groups_of_looking(task: Task) -> tuple[str, ...]:
+    """The groups of config keys, such as "runtime.", that may be otherwise as a whole."""
+    return ("runtime.", "slurm.", "crf.") if task.uses_crf else ("runtime.", "slurm.")
+
+
 def epochs_done(run: Run) -> str:
     """The complete epochs of a run, of how many or with the share of its budget: "3/60", "3 (40 %)"."""
     if run.epochs:

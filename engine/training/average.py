@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,13 @@ from engine.config.run_config import FROZEN_NORMS
 from engine.data.batches import Batches, make_batches
 from engine.data.membership import Membership
 from engine.inference.gallery import write_gallery, write_picture
-from engine.inference.network import read_checkpoint
 from engine.learning.batch_norm import batch_norms
-from engine.learning.checkpoint import CheckpointError, check_fits, save_checkpoint
+from engine.learning.checkpoint import CheckpointError, check_fits, load_with_digest, save_checkpoint
 from engine.learning.weight_average import validated_weights
 from engine.metrics.recorded import RecordedMetrics
 from engine.run.directory import RunDir
 from engine.run.events import Averaged, AveragedFrom, Checkpoint, Finished, Progress
+from engine.run.journal import read_all
 from engine.tasks.average import OF_TRAINING
 from engine.training.begin import Learning, begin, warn_of_seen_images
 from engine.training.loop import say_epoch, validate
@@ -48,11 +48,12 @@ def average(job: Job) -> None:
     on the validation images and write it to best.pt and, if it is wanted, to another file.
 
     Raises StopRequested between two batches with nothing kept, CheckpointError when a checkpoint is gone,
-    damaged, or of another network or other classes, and DataError.
+    damaged, or of another network or other classes, or when the file is there already, and DataError.
     """
     config, about = job.config, job.config.average
     assert about is not None
     begun = time.monotonic()
+    refuse_existing(job)
     adopt_split(job)
     sources: list[AveragedFrom] = []
     learning = begin(job, lambda job, state: sources.extend(start_from_average(job, state)))
@@ -77,6 +78,17 @@ def average(job: Job) -> None:
     job.record(Finished(epoch=EPOCH, seconds=round(time.monotonic() - begun, 3)))
 
 
+def refuse_existing(job: Job) -> None:
+    """Raise CheckpointError where somebody else has made the file that the config names since the run was
+    requested. What is there after an attempt of this run was made by it."""
+    assert job.config.average is not None
+    out = job.config.average.out
+    if not out or not Path(out).exists():
+        return
+    if not any(isinstance(event, Averaged) for event in read_all(job.run.journal)):
+        raise CheckpointError(f"{out}: already exists; move it away, or use another --out")
+
+
 def checkpoints(job: Job) -> Iterator[Path]:
     """The files whose weights are averaged."""
     assert job.config.average is not None
@@ -99,7 +111,7 @@ def start_from_average(job: Job, state: TrainState) -> list[AveragedFrom]:
     sums: dict[str, Tensor] = {}
     sources = []
     for path in checkpoints(job):
-        content, sha256 = read_checkpoint(path)
+        content, sha256 = load_with_digest(path)
         if not {"model", "model_config", "classes", "epoch"} <= content.keys():
             raise CheckpointError(f"{path}: contains no segmentation network")
         own = {key: value for key, value in model.model_dump(mode="json").items() if key in OF_TRAINING}
@@ -161,8 +173,9 @@ def estimate_statistics(job: Job, learning: Learning, batches: Batches) -> None:
     job.say(f"the statistics of {len(norms)} batch norms are those of {seen} training images")
 
 
-def save_average(job: Job, state: TrainState, sources: Sequence[AveragedFrom]) -> None:
-    """Write best.pt and the file that the config names besides; both say what they were made of."""
+def save_average(job: Job, state: TrainState, sources: list[AveragedFrom]) -> None:
+    """Write best.pt and the file that the config names besides; both say what they were made of, which need
+    not be there any more."""
     about, best = job.config.average, state.best
     assert about is not None
     assert best is not None

@@ -96,10 +96,11 @@ def test_runs_that_ended_without_a_score_are_named(seg: Command, workspace: Work
 
 
 def test_no_two_experiments_share_a_folder_and_none_leaves_it() -> None:
-    names = ["a b", "a-b", "a/b", "a%2Fb", "..", ".", "straße", "a\n"]
+    names = ["a b", "a-b", "a/b", "a%2Fb", "..", ".", "straße", "a\n", 300 * "x", 301 * "x", 130 * "ß"]
     folders = [folder_name(name) for name in names]
     assert folders[:2] == ["a b", "a-b"]
     assert len(set(folders)) == len(names)
+    assert max(len(folder.encode()) for folder in folders) == 255
     assert all("/" not in folder and not folder.startswith(".") for folder in folders)
 
 

@@ -211,6 +211,10 @@ def test_what_evaluate_made_of_runs_is_compared_kind_by_kind(make: Make, store: 
     values = named(compare([both]), "A").values
     assert values[name].mean == 0.25
     assert values[f"{name}, last.pt"].mean == 0.125
+    # Nor of a file of elsewhere that has its name.
+    other = replace(best, dice=0.125, checkpoint="/elsewhere/best.pt")
+    both = replace(runs[0], evaluations=[Evaluation(each, external=True) for each in (best, other)])
+    assert named(compare([both]), "A").values[name].mean == 0.25
     # Nor is what scored the raw weights that lie beside the average.
     keys = {"data.root": "/data", "ema.decay": 0.9}
     trained = add_run(store, "dddddddd", with_values(RunConfig(), keys))
@@ -529,8 +533,8 @@ def test_a_model_card_names_the_licences_of_weights_and_data(
     keys = {"model.name": "smp", "model.weights": weights, "data.root": str(tmp_path)}
     run, config = make("aaaaaaaa", keys=keys), with_values(get_recipe("quick"), keys)
     about = {"epoch": 1, "sha256": "0", "classes": CLASSES, "multiple_of": 32, "mean": [1.0], "std": [2.0]}
-    made = {"about": provenance(run, config, "best.pt") | about, "name": "model.onnx", "bytes": 9}
-    made |= {"weights": "model.onnx.data"}
+    about |= provenance(run, config, "../aaaaaaaa/checkpoints/best.pt")
+    made = {"about": about, "name": "model.onnx", "bytes": 9, "weights": "model.onnx.data"}
     wanted = ExportConfig(format="onnx", size=(96, 192))
     card = model_card(run, wanted, made | {"largest_difference": 0.0, "pixels_differing": 0.0})
     assert "Of the data: Cameras: CC BY-NC 4.0" in card
@@ -544,5 +548,6 @@ def test_a_model_card_names_the_licences_of_weights_and_data(
 
 def test_an_export_tells_the_dice_of_the_best_epoch_of_that_epoch_alone(make: Make) -> None:
     run, config = make("aaaaaaaa", 0.5), get_recipe("quick")
-    names = ("best.pt", "last.pt", "epoch_0001.pt")
+    names = *(f"../aaaaaaaa/checkpoints/{name}" for name in ("best.pt", "last.pt")), "/elsewhere/best.pt"
     assert [provenance(run, config, name)["val_dice"] for name in names] == [0.5, None, None]
+    assert provenance(run, config, names[2])["checkpoint"] == "best.pt"

@@ -18,7 +18,7 @@ import pytest
 from engine.data.faults import DataError
 from engine.data.published.download import DownloadError, download
 from engine.data.published.unpack import unpack
-from engine.exits import BAD_USE
+from engine.exits import BAD_USE, INTERRUPTED
 from tests.engine.conftest import Command
 from tests.engine.test_known_layouts import draw_camvid, halves, save
 
@@ -282,6 +282,29 @@ def test_a_page_instead_of_an_archive_leaves_no_checksum(
     camvid.files["LabeledApproved_full.zip"] = real
     assert seg(line).status == 0  # the images, which were whole, are not fetched again
     assert len(camvid.ranges) == 3
+
+
+def test_what_is_whole_is_moved_to_its_place_the_next_time(
+    seg: Command, camvid: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = Path.rename
+
+    def killed(path: Path, target: Path) -> Path:
+        if path.name == "LabeledApproved_full":
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    line = f"data get camvid {tmp_path / 'c'} --mirror {camvid.url}"
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", killed)
+        assert seg(f"{line} --accept-licence").status == INTERRUPTED
+    assert not (tmp_path / "c/source.json").exists()
+    asked = len(camvid.ranges)
+    assert seg(line).status == 0
+    assert len(camvid.ranges) == asked
+    assert sorted(path.name for path in (tmp_path / "c").iterdir()) == [
+        "701_StillsRaw_full", "LabeledApproved_full", "source.json",
+    ]  # fmt: skip
 
 
 def test_wrong_names_and_folders_are_one_line(seg: Command, camvid: Server, tmp_path: Path) -> None:

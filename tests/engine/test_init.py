@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,9 @@ from engine.config.agent import AgentConfig, load_agent_config
 from engine.config.notify import NotifyConfig, load_notify_config
 from engine.config.run_defaults import RunDefaults, load_run_defaults
 from engine.exits import BAD_USE
+from engine.requests.new_project import IGNORED
 from engine.workspace import WORKSPACE_VARIABLE
+from tests.conftest import REPOSITORY
 from tests.engine.conftest import Command
 
 NAMES = ["seg.toml", ".gitignore", "plugin.py", "submit.sh"]
@@ -29,6 +32,14 @@ from engine.models.registry import build_model
 config = with_values(get_recipe("quick"), {"model.name": "my_network"})
 print(tuple(build_model(config.model, 19)(torch.zeros(1, 3, 32, 64)).shape))
 """
+
+
+def test_git_leaves_out_each_folder_that_is_made_in_a_workspace() -> None:
+    sources = (path.read_text() for path in (REPOSITORY / "engine").rglob("*.py"))
+    folders = {name for text in sources for name in re.findall(r'(?:workspace|self)\.root / "(\w+)"', text)}
+    shared = {"views"}  # which people keep for others
+    assert folders > shared
+    assert {f"/{name}/" for name in folders - shared} <= set(IGNORED.splitlines())
 
 
 def test_a_project_is_made_once_and_what_is_there_stays(seg: Command, tmp_path: Path) -> None:

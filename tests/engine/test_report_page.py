@@ -335,6 +335,22 @@ def test_a_chain_is_one_line_and_what_builds_on_a_run_names_it(store: Store) -> 
     ]
 
 
+def test_a_command_names_no_key_that_is_settled_by_the_training(store: Store) -> None:
+    keys = {"data.root": "/d", "data.split": "folders", "data.val_folders": "a", "device": "cuda"}
+    trained = with_values(get_recipe("quick"), {**keys, "devices": 2, "distill.from": "/nets/big.pt"})
+    add_run(store, "tttttttt", trained, name="net")
+    looking = {"devices": 1, "device": "cpu", "data.split": "official", "data.val_folders": ""}
+    about = {"source": "tttttttt", "checkpoint": "../tttttttt/checkpoints/best.pt"}
+    table = with_values(trained, looking).model_dump() | {
+        "task": "robustness",
+        "robustness": about,
+        "distill": {},
+    }
+    add_run(store, "rrrrrrrr", RunConfig.model_validate(table), name="rain")
+    _, line = command_lines([store.run("tttttttt"), store.run("rrrrrrrr")])
+    assert line.startswith("seg-engine robustness net device=cpu data.split=official --")
+
+
 def test_a_checkpoint_that_is_not_the_best_is_named(store: Store) -> None:
     trained = with_values(get_recipe("quick"), {"data.root": "/d"})
     add_run(store, "tttttttt", trained, name="net")

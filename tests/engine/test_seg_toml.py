@@ -53,6 +53,21 @@ def newest(workspace: Workspace) -> tuple[str, str, str]:
 # --- What holds where ----------------------------------------------------------------------------
 
 
+def test_a_device_that_does_not_suit_a_file_is_replaced_by_the_one_that_is_typed(
+    workspace: Workspace, seg: Command
+) -> None:
+    with_file(workspace, '[run]\ndata = "scenes"\ndevice = "cuda:1"\n')
+    file = (
+        with_file(workspace, 'executor = "slurm"\nslurm.gpus = 1\nslurm.dry_run = true\n', "job.toml").root
+        / "job.toml"
+    )
+    told = seg(f"run {file}")
+    assert told.status == BAD_USE
+    assert "device: cuda:1 is chosen by Slurm; with executor=slurm it must be cuda" in told.err
+    for command in (f"run {file} device=cuda", f"sweep {file} device=cuda seed=0,1"):
+        assert "#SBATCH --gres=gpu:1" in seg(command).out
+
+
 def test_a_run_takes_what_nobody_says_from_the_workspace(made: Workspace, seg: Command) -> None:
     assert seg("run quick data.size=64x64 --queue").status == 0
     assert newest(made) == ("night", str(made.root / "scenes"), "cpu")

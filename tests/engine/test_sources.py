@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from engine.config.run_config import RunConfig
 from engine.config.sections import PluginFile
 from engine.requests.crf_parameters import refuse_unsearched
 from engine.requests.deleting import needed_by
+from engine.requests.derive import checkpoint_of
 from engine.requests.initial_weights import pretraining_of, settle_sources
 from engine.requests.queueing import Place, enqueue
 from engine.requests.refusals import Refused
@@ -80,6 +82,30 @@ def test_a_checkpoint_anywhere_is_named_by_its_path(
         settled(workspace, store, "/gone/vgg16.pth")  # the folder above its folder has no name
     with pytest.raises(ConfigError, match=rf"init\.weights: {tmp_path}: is not a regular file but a folder"):
         settled(workspace, store, str(tmp_path))
+
+
+def test_what_looks_at_a_run_takes_a_checkpoint_of_it_or_any_file(
+    workspace: Workspace, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = made(workspace, store, "aaaaaaaa", "best.pt", "epoch_0010.pt")
+    row = store.run("aaaaaaaa")
+    elsewhere = tmp_path / "best.pt"
+    zipfile.ZipFile(elsewhere, "w").close()
+    own = "../aaaaaaaa/checkpoints/"
+    for which, path in (
+        ("best", f"{own}best.pt"),
+        ("epoch_0010.pt", f"{own}epoch_0010.pt"),
+        (str(run.checkpoints / "epoch_0010.pt"), f"{own}epoch_0010.pt"),
+        (str(elsewhere), str(elsewhere)),
+    ):
+        assert checkpoint_of(workspace, row, which, waits=False) == path
+        assert (run.path / path).is_file()
+    monkeypatch.chdir(run.checkpoints)
+    assert checkpoint_of(workspace, row, "best", waits=False) == f"{own}best.pt"
+    with pytest.raises(
+        Refused, match=r"--checkpoint /gone/net\.pt: aaaaaaaa has no such checkpoint; it has best\.pt"
+    ):
+        checkpoint_of(workspace, row, "/gone/net.pt", waits=False)
 
 
 @pytest.mark.parametrize(
@@ -201,6 +227,24 @@ def test_runs_queued_together_share_what_pretrains_alike(workspace: Workspace, s
         cards += enqueue(workspace, store, card, config, Place(), shared)
     assert [card.name for card in cards] == ["0 pretrain", "0", "1", "2 pretrain", "2"]
     assert store.run("1" * 8).after == cards[0].id
+
+
+def test_what_looks_at_a_network_that_is_not_there_yet_waits_for_its_training(
+    workspace: Workspace, store: Store
+) -> None:
+    training = made(workspace, store, "aaaaaaaa", status="running")
+    made(workspace, store, "bbbbbbbb", status="queued")
+    config = evaluation_config("aaaaaaaa")
+
+    def after(run_id: str, behind: str = "") -> str:
+        card = RunCard(run_id, "scores", "tests", 3.0)
+        (queued,) = enqueue(workspace, store, card, config, Place(after=behind))
+        return queued.after
+
+    assert after("cccccccc") == "aaaaaaaa"
+    assert after("dddddddd", "bbb") == "bbbbbbbb"
+    (training.checkpoints / "best.pt").write_bytes(b"weights")
+    assert after("eeeeeeee") == ""
 
 
 def test_what_takes_the_parameters_of_a_crf_waits_for_their_search(

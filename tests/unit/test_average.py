@@ -24,10 +24,16 @@ from engine.learning.hardware import Hardware
 from engine.run.directory import RunDir
 from engine.run.events import Averaged
 from engine.run.journal import JournalWriter, read_all
-from engine.training.average import estimate_statistics, start_from_average
+from engine.training.average import (
+    average,
+    estimate_statistics,
+    refuse_existing,
+    save_average,
+    start_from_average,
+)
 from engine.training.begin import Learning
 from engine.training.sampling import Sampling
-from engine.training.state import TrainState, new_state
+from engine.training.state import Best, TrainState, new_state
 from engine.worker.job import Job
 
 CPU = Hardware(torch.device("cpu"), "a CPU", "fp32")
@@ -78,6 +84,41 @@ def test_weights_are_the_mean_and_say_whose(keep: Keep, tmp_path: Path) -> None:
         ("a.pt", 3), ("bb.pt", 3), ("ccc.pt", 3)
     ]  # fmt: skip
     assert event.sources[1].sha256 == hashlib.sha256((tmp_path / "bb.pt").read_bytes()).hexdigest()
+
+
+def test_a_source_that_is_replaced_meanwhile_is_told_as_it_was_read(keep: Keep, tmp_path: Path) -> None:
+    for name in ("a.pt", "bb.pt", "other.pt"):
+        keep(name)
+    config, run = averaging(tmp_path, "a.pt", "bb.pt"), RunDir(tmp_path / "run")
+    run.checkpoints.mkdir(parents=True)
+    state = new_state(config, CPU, CLASSES)
+    state.best = Best(1, 0.5, None)
+    digests = [hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() for name in ("a.pt", "bb.pt")]
+    with JournalWriter(run.journal) as journal:
+        job = Job(run, config, journal, run.path)
+        sources = start_from_average(job, state)
+        (tmp_path / "other.pt").replace(tmp_path / "bb.pt")
+        save_average(job, state, sources)
+    made = load_checkpoint(run.checkpoints / "best.pt")
+    assert [one["sha256"] for one in made["averaged"]] == digests
+
+
+def test_a_file_that_has_come_in_the_place_of_out_is_kept(keep: Keep, tmp_path: Path) -> None:
+    for name in ("a.pt", "bb.pt"):
+        keep(name)
+    config, run = averaging(tmp_path, "a.pt", "bb.pt"), RunDir(tmp_path / "run")
+    assert config.average is not None
+    about = config.average.model_copy(update={"out": str(tmp_path / "out.pt")})
+    config = config.model_copy(update={"average": about})
+    run.path.mkdir()
+    with JournalWriter(run.journal) as journal:
+        job = Job(run, config, journal, run.path)
+        refuse_existing(job)
+        (tmp_path / "out.pt").write_bytes(b"of somebody else")
+        with pytest.raises(CheckpointError, match=r"out\.pt: already exists; move it away, or use another"):
+            average(job)
+        start_from_average(job, new_state(config, CPU, CLASSES))
+        refuse_existing(job)  # an earlier attempt of the run may have made it
 
 
 def test_networks_that_differ_in_dropout_have_a_mean(keep: Keep, tmp_path: Path) -> None:
@@ -200,7 +241,7 @@ def test_a_checkpoint_that_is_replaced_meanwhile_is_told_by_the_file_that_was_re
             (tmp_path / "newer.pt").replace(of)  # as a training does that is under way
         return content
 
-    monkeypatch.setattr("engine.inference.network.load_checkpoint", replaced_meanwhile)
+    monkeypatch.setattr("engine.learning.checkpoint.load_checkpoint", replaced_meanwhile)
     _, event = averaged(tmp_path, "a.pt", "last.pt")
     digest = hashlib.sha256((tmp_path / "last.pt").read_bytes()).hexdigest()
     assert (event.sources[1].epoch, event.sources[1].sha256) == (4, digest)

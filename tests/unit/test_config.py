@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from engine.api.starting import assignments_of
 from engine.config.described import config_keys, differences, format_value, value_of
 from engine.config.files import config_from_json, load_config, to_toml
 from engine.config.keys import ConfigError, parse_assignments, validate, with_values
@@ -234,6 +235,21 @@ def test_a_value_is_written_with_all_its_digits(value: object, text: str) -> Non
 def test_recipes_take_the_crops_that_their_pages_name(name: str, crop: str) -> None:
     config = with_values(get_recipe(name), {"data.size": "1024x2048", "augment.crop": crop})
     assert format_value(config.train_size) == crop
+
+
+def test_a_program_gives_lists_for_sizes_and_for_several_words() -> None:
+    given = {
+        "data.size": (256, 512),
+        "validation.window": [64, 64],
+        "schedule.name": "step",
+        "schedule.milestones": [10, 20],
+        "augment.mixstyle_layers": (2, 3),
+        "data.hold_out": ["rider", "train"],
+    }
+    config = with_values(RunConfig(), parse_assignments(assignments_of(given)))
+    assert (config.data.size, config.validation.window) == ((256, 512), "64x64")
+    assert (value_of(config, "schedule.milestones"), config.augment.mixstyle_layers) == ("10,20", "2,3")
+    assert config.data.held_out == ("rider", "train")
 
 
 def test_an_unknown_recipe_names_the_nearest() -> None:

@@ -15,6 +15,8 @@ import typer
 
 from engine.cli.main import app
 from engine.config.described import config_keys
+from engine.config.keys import parse_assignments, with_values
+from engine.config.recipes import get_recipe
 from tests.conftest import REPOSITORY
 
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
@@ -68,6 +70,15 @@ def test_config_keys_are_there(page: Path) -> None:
 
 OTHERS = {"loss.poly1", "loss.poly1_epsilon", "augment.grey", "data.class_set"}
 """Keys that the examples of docs/extending.md add, and the one that seg-engine itself writes."""
+
+
+def test_the_runs_that_the_tutorial_compares_are_different() -> None:
+    runs = [words for words in written_commands(REPOSITORY / "docs" / "tutorial.md") if words[0] == "run"]
+    configs = [
+        with_values(get_recipe(recipe), parse_assignments(word for word in words if "=" in word))
+        for _, recipe, *words in runs
+    ]
+    assert len(set(configs)) == len(configs) == 2
 
 
 @BY_NAME

@@ -212,7 +212,7 @@ def test_a_network_is_told_by_the_file_that_it_was_read_from(
             newer.replace(of)  # as a training does that is under way
         return content
 
-    monkeypatch.setattr("engine.inference.network.load_checkpoint", replaced_meanwhile)
+    monkeypatch.setattr("engine.learning.checkpoint.load_checkpoint", replaced_meanwhile)
     loaded = load_model(path, None, ())
     assert (loaded.epoch, loaded.sha256) == (2, hashlib.sha256(path.read_bytes()).hexdigest())
 

@@ -9,6 +9,7 @@ from engine.config.idle import IdleKey, idle_keys
 from engine.config.keys import with_values
 from engine.config.run_config import RunConfig
 from engine.requests.configs import changed_config, idle_schedule
+from engine.schedules import learning_rate
 
 
 @pytest.mark.parametrize(
@@ -17,6 +18,8 @@ from engine.requests.configs import changed_config, idle_schedule
         ("loss.ohem_threshold=0.6", "loss.ohem=1", "loss.ohem is 0"),
         ("augment.cutout_size=0.5", "augment.cutout=0.5", "augment.cutout is 0"),
         ("ema.use=raw", "ema.decay=0.9", "ema.decay is 0"),
+        ("slurm.gpus=2", "executor=slurm", "executor is local"),
+        ("data.workers=2", "data.cache=false", "data.cache is true"),
         ("distill.temperature=4", "distill.from=aaaa0000", "distill.from is empty"),
         ("optimizer.clip_type=inf", "optimizer.clip_norm=5", "optimizer.clip_norm is 0"),
         ("early_stop.metric=miou", "early_stop.patience=3", "early_stop.patience is 0"),
@@ -72,6 +75,19 @@ def test_a_rate_that_never_drops_is_told() -> None:
     assert idle_keys(by_iterations, ["schedule.every"]) == []  # their number is not known yet
     never = "schedule.every=90 has no effect in 90 iterations: the rate never drops"
     assert [idle_schedule(by_iterations, images) for images in (None, 12, 13)] == ["", never, ""]
+
+
+def test_a_time_within_the_last_epoch_is_told_where_the_rate_changes_between_epochs() -> None:
+    for name, key in (("step", "milestones"), ("step", "every"), ("linear", "hold")):
+        by_epochs = {"epochs": 30, "schedule.name": name, "schedule.by": "epochs", f"schedule.{key}": "29.5"}
+        config = with_values(RunConfig(), by_epochs)
+        (told,) = idle_keys(config, ["schedule.by"])
+        assert told.startswith(f"schedule.{key}=29.5 lies within the last epoch; with schedule.by=epochs, no")
+        rates = {learning_rate(config, step, 4) for step in range(30 * 4)}
+        assert rates == {config.optimizer.lr}
+        for changes in ({"schedule.by": "auto"}, {f"schedule.{key}": "29"}):
+            falls = with_values(config, changes)
+            assert idle_keys(falls, ["schedule.by"]) == []
 
 
 def test_who_types_one_is_warned() -> None:

@@ -14,6 +14,8 @@ from engine.config.files import load_config
 from engine.config.keys import ConfigError, with_values
 from engine.config.recipes import get_recipe
 from engine.host.input_files import InputFileError, parse_toml, read_regular, read_toml
+from engine.requests.importing.records import read_csv
+from engine.requests.views import ViewError, read_view
 
 
 def test_what_is_no_regular_file_is_named_for_what_it_is(tmp_path: Path) -> None:
@@ -42,6 +44,15 @@ def test_what_is_no_regular_file_is_named_for_what_it_is(tmp_path: Path) -> None
         listener.close()
     with pytest.raises(InputFileError, match="is not a regular file but a device"):
         read_regular(Path("/dev/zero"))
+
+
+def test_a_view_and_a_table_that_are_a_fifo_are_not_waited_for(tmp_path: Path) -> None:
+    for name in ("mine.toml", "runs.csv"):
+        os.mkfifo(tmp_path / name)
+    with pytest.raises(ViewError, match=r"mine\.toml: is not a regular file but a FIFO"):
+        read_view(tmp_path / "mine.toml")
+    (told,) = read_csv(tmp_path)
+    assert str(told).endswith("runs.csv: cannot be read: is not a regular file but a FIFO")
 
 
 def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path) -> None:
@@ -75,6 +86,8 @@ def test_toml_that_is_nested_without_end_is_refused_at_once(text: str, tmp_path:
         load_config(path)
     with pytest.raises(ClassSetError, match=r"deep\.toml: is not valid TOML: it is nested"):
         load_class_set(path)
+    with pytest.raises(ViewError, match=r"deep\.toml: is not valid TOML: it is nested"):
+        read_view(path)
 
 
 def test_toml_of_an_absurd_size_and_a_deep_list_in_a_value_are_refused(tmp_path: Path) -> None:

@@ -97,7 +97,11 @@ class VLTSegConfig(ModelSection):
         commas=True,
     )
     drop_path: float = option(
-        0.0, "Share of the images for which the last block is skipped; rises from 0", ge=0, lt=1
+        0.0,
+        "Share of the images for which the backbone's last block is skipped; rises from 0 over all its "
+        "blocks, also where model.blocks ends before",
+        ge=0,
+        lt=1,
     )
     head: Literal["fpn", "mask2former"] = option(
         "fpn",

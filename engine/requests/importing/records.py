@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import io
 import logging
 import math
 import os
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import EngineError
+from engine.host.input_files import open_regular
 from engine.report.runs import config_of_values
 
 
@@ -240,7 +242,7 @@ def _rows_of(
 
 def _lines(path: Path) -> list[dict[str, str]]:
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with io.TextIOWrapper(open_regular(path), newline="", encoding="utf-8-sig") as file:
             return [{k: v or "" for k, v in line.items() if k} for line in csv.DictReader(file)]
     except OSError as error:
         raise RecordsError(f"{path}: cannot be read: {error.strerror or error}") from error
