@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from engine.config.files import to_toml
 from engine.config.keys import with_values
 from engine.config.recipes import get_recipe
 from engine.config.run_config import RunConfig
@@ -175,3 +176,36 @@ def test_a_search_does_not_go_on_with_other_data_of_the_workspace(
     for data, problem in ((scenes, "has another network"), (other, "was begun with another data")):
         (workspace.root / "seg.toml").write_text(f'[run]\ndata = "{data}"\n')
         assert problem in "".join(seg(words)[1:])
+
+
+def test_a_recipe_that_is_edited_is_another_search(
+    seg: Command, workspace: Workspace, scenes: Path, narrow: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.cli.tune.MOST_CHECKED", 0)
+    recipe = scenes.parent / "mine.toml"
+    recipe.write_text(to_toml(get_recipe("quick")))
+    words = searched(scenes, "model.width=8,16", f"init.weights={narrow}").replace("quick", str(recipe))
+    assert "has another network" in seg(words).out
+    recipe.write_text("# the same, with a comment\n" + to_toml(get_recipe("quick")))
+    assert "begun with another" not in seg(words).err
+    recipe.write_text(to_toml(with_values(get_recipe("quick"), {"epochs": 7})))
+    assert "was begun with another content of the recipe's file; repeat its command" in seg(words).err
+
+
+def test_a_recipe_that_is_edited_during_a_search_is_not_read_again(
+    seg: Command, workspace: Workspace, scenes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = scenes.parent / "mine.toml"
+    recipe.write_text(to_toml(with_values(get_recipe("quick"), {"epochs": 3})))
+    agent = FakeAgent()
+
+    def edited_after_the_first_trial(workspace: Workspace) -> None:
+        agent(workspace)
+        recipe.write_text(to_toml(with_values(get_recipe("quick"), {"epochs": 9})))
+
+    monkeypatch.setattr("engine.requests.tuning.search.ensure_agent", edited_after_the_first_trial)
+    monkeypatch.setattr("engine.requests.tuning.search.POLL_SECONDS", 0)
+    done = seg(searched(scenes, "model.width=4,8").replace("quick", str(recipe)))
+    assert done.status == 0, done.err
+    with workspace.open_store() as store:
+        assert [row.config["epochs"] for row in store.runs(experiment="tune")] == [3, 3]

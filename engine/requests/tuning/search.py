@@ -22,7 +22,7 @@ from engine.components.origin import ComponentError
 from engine.config.keys import ConfigError
 from engine.config.run_config import RunConfig
 from engine.config.run_defaults import RunDefaults
-from engine.requests.configs import resolve_config
+from engine.requests.configs import changed_config
 from engine.requests.derive import checkpoint_of, derived_config
 from engine.requests.lifecycle import change_tags, requeue, stop
 from engine.requests.queueing import Place, enqueue
@@ -45,15 +45,21 @@ MOST_RESUMES = 3
 RUN, EVALUATION, STOPPED, RESUMES, SETTINGS = "run", "evaluation", "pruned", "resumes", "settings"
 """What is kept of a trial, and of the study."""
 
+CONTENT = "content of the recipe's file"
+"""The setting that tells a file that was edited."""
+
 
 @dataclass(frozen=True)
 class Search:
-    """What is searched. `name` is the experiment of the runs. `fixed` are the assignments of all trials,
-    `defaults` what they have where the recipe leaves it open. `parallel` is how many are in the queue or at
-    work at once."""
+    """What is searched. `name` is the experiment of the runs. `recipe` is the name of one or a TOML file,
+    `content` a digest of the file, "" of a name, and `base` its config. `fixed` are the assignments of all
+    trials, `defaults` what they have where the recipe leaves it open. `parallel` is how many are in the queue
+    or at work at once."""
 
     name: str
     recipe: str
+    content: str
+    base: RunConfig
     data: Path | None
     axes: tuple[Axis, ...]
     fixed: tuple[str, ...]
@@ -72,6 +78,7 @@ class Search:
         """What must be the same when a search goes on; more trials may be asked for."""
         return {
             "recipe": self.recipe,
+            CONTENT: self.content,
             "data": str(self.data) if self.data is not None else self.defaults.data,
             "varies": {axis.key: str(axis.distribution()) for axis in self.axes},
             "sampler": self.sampler if self.sampler == "grid" else "",
@@ -82,7 +89,7 @@ class Search:
     def config(self, values: dict[str, Any]) -> RunConfig:
         """The config of a trial. Raises ConfigError."""
         changes = [f"{axis.key}={axis.typed(values[axis.key])}" for axis in self.axes]
-        return resolve_config(self.recipe, [*self.fixed, *changes], self.data, self.defaults)
+        return changed_config(self.base, [*self.fixed, *changes], self.data)
 
 
 @dataclass(frozen=True)
@@ -146,8 +153,9 @@ class Searching:
             load_if_exists=True,
         )
         before = study.user_attrs.get(SETTINGS)
-        if before is not None and not before["data"]:  # earlier versions did not keep a default
-            before = before | {"data": self.search.settings["data"]}
+        if before is not None:  # earlier versions kept neither a default nor what a file held
+            now = self.search.settings
+            before = {CONTENT: now[CONTENT]} | before | {"data": before["data"] or now["data"]}
         if before is None:
             if self.search.sampler == "grid":
                 names = [axis.key for axis in self.search.axes]
