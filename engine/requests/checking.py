@@ -50,4 +50,4 @@ def what_the_check_depends_on(config: RunConfig) -> tuple[object, ...]:
     values = config.model.values_per_channel(*config.train_size)
     steps = config.batch_size, config.budget.images, config.runtime.micro_batch, config.devices
     schedule = (config.schedule, config.epochs) if config.schedule.counts_iterations else None
-    return config.data, pretrained, steps, config.batch_norm, values, schedule
+    return config.task, config.data, pretrained, steps, config.batch_norm, values, schedule
