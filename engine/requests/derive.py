@@ -127,6 +127,14 @@ def derived_config(
     return config
 
 
+def where_it_trains(row: RunRow) -> list[str]:
+    """The assignments with which what looks at the network of a run by itself, as a part of a study or a
+    search, is a job of the cluster where the training is one, on one GPU."""
+    if row.config["executor"] != "slurm":
+        return []
+    return ["executor=slurm", f"slurm.gpus={min(1, row.config['slurm']['gpus'])}"]
+
+
 def classes_of(config: RunConfig) -> ClassSet:
     """The classes that a run of this config tells apart."""
     frozen = config.data.class_set

@@ -149,6 +149,23 @@ def test_an_evaluation_of_speed_that_waits_or_is_lost_is_looked_after(
     assert agent.begun == ["train", "evaluate", "evaluate"]
 
 
+def test_speed_is_measured_on_the_cluster_that_trains(
+    seg: Command, workspace: Workspace, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sbatch = tmp_path / "bin" / "sbatch"
+    sbatch.parent.mkdir()
+    sbatch.write_text("#!/bin/sh\n")
+    sbatch.chmod(0o755)
+    monkeypatch.setenv("PATH", str(sbatch.parent), prepend=":")
+    monkeypatch.setattr("engine.requests.tuning.search.ensure_agent", FakeAgent())
+    monkeypatch.setattr("engine.requests.tuning.search.POLL_SECONDS", 0)
+    done = seg(searched(scenes, "model.width=4,8", "--metric latency --trials 1 executor=slurm"))
+    assert done.status == 0, done.err
+    with workspace.open_store() as store:
+        where = {row.task: row.config["executor"] for row in store.runs(experiment="tune")}
+    assert where == {"train": "slurm", "evaluate": "slurm"}
+
+
 @pytest.mark.parametrize(
     ("typed", "epochs"),
     [

@@ -23,7 +23,7 @@ from engine.config.keys import ConfigError
 from engine.config.run_config import RunConfig
 from engine.config.run_defaults import RunDefaults
 from engine.requests.configs import changed_config
-from engine.requests.derive import checkpoint_of, derived_config
+from engine.requests.derive import checkpoint_of, derived_config, where_it_trains
 from engine.requests.lifecycle import change_tags, requeue, stop
 from engine.requests.queueing import Place, enqueue
 from engine.requests.refusals import Refused
@@ -307,7 +307,7 @@ class Searching:
         self._keep(trial, EVALUATION, run_id)
         path = checkpoint_of(self.workspace, row, "best", waits=False)
         about = {"source": row.id, "checkpoint": path, "split": "val", "at": "input"}
-        config = derived_config(self.workspace, row, about, [])
+        config = derived_config(self.workspace, row, about, where_it_trains(row))
         card = RunCard(
             id=run_id,
             name=f"{row.name} speed",
