@@ -149,6 +149,28 @@ def test_an_evaluation_of_speed_that_waits_or_is_lost_is_looked_after(
     assert agent.begun == ["train", "evaluate", "evaluate"]
 
 
+def test_a_search_goes_on_after_the_disk_was_full_or_it_was_killed(
+    seg: Command, workspace: Workspace, scenes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.requests.tuning.search.ensure_agent", FakeAgent())
+    monkeypatch.setattr("engine.requests.tuning.search.POLL_SECONDS", 0)
+    assert seg(searched(scenes, "model.width=4,8", "--trials 1")).status == 0
+    study = workspace.root / "tune" / "tune.study"
+    with study.open("ab") as file:
+        file.write(b'{"op_code":8,"worker')
+    (study.parent / "tune.study.lock").symlink_to(study)  # of Optuna, for which it would wait half a minute
+    monkeypatch.setattr("time.sleep", lambda seconds: pytest.fail("waits") if seconds else None)
+    for trials in (2, 2):
+        done = seg(searched(scenes, "model.width=4,8", f"--trials {trials} --json"))
+        assert done.status == 0, done.err
+    with workspace.open_store() as store:
+        assert sorted(row.trial for row in store.runs() if row.trial is not None) == [0, 1]
+    study.write_bytes(b"{ {\n" + study.read_bytes())
+    done = seg(searched(scenes, "model.width=4,8", "--trials 2"))
+    assert done.status == BAD_USE
+    assert f"{study}: is damaged" in done.err
+
+
 def test_speed_is_measured_on_the_cluster_that_trains(
     seg: Command, workspace: Workspace, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from json import JSONDecodeError
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -143,15 +144,19 @@ class Searching:
         from optuna.storages.journal import JournalFileBackend
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        file = JournalFileBackend(str(study_file(self.workspace, self.search.name)))
-        self._storage = optuna.storages.JournalStorage(file)
-        study = optuna.create_study(
-            storage=self._storage,
-            study_name=self.search.name,
-            directions=["minimize" if goal.is_cost else "maximize" for goal in self.goals],
-            pruner=make_pruner(self.search.pruner, most_epochs(self.search.axes, self.search.config)),
-            load_if_exists=True,
-        )
+        file = study_file(self.workspace, self.search.name)
+        try:
+            self._storage = optuna.storages.JournalStorage(JournalFileBackend(str(file)))
+            study = optuna.create_study(
+                storage=self._storage,
+                study_name=self.search.name,
+                directions=["minimize" if goal.is_cost else "maximize" for goal in self.goals],
+                pruner=make_pruner(self.search.pruner, most_epochs(self.search.axes, self.search.config)),
+                load_if_exists=True,
+            )
+        except JSONDecodeError as error:
+            told = f"is damaged ({error}), so its search cannot go on; name another experiment"
+            raise Refused([f"{file}: {told}"]) from error
         before = study.user_attrs.get(SETTINGS)
         if before is not None:  # earlier versions kept neither a default nor what a file held
             now = self.search.settings
@@ -391,9 +396,21 @@ def searching(
     if not lock.acquire():
         raise Refused([f"--experiment {search.name}: another `seg-engine tune` is at work on it"])
     try:
+        _mend(file)
         yield Searching(workspace, store, search, tell)
     finally:
         lock.release()
+
+
+def _mend(file: Path) -> None:
+    """Remove what a search has left that was killed, or for which the disk was full: Optuna's own lock, and
+    the half of a last line, behind which the next one could not be read. The lock of the search must be
+    held."""
+    file.with_name(f"{file.name}.lock").unlink(missing_ok=True)
+    with suppress(FileNotFoundError), open(file, "r+b") as study:
+        whole, _, torn = study.read().rpartition(b"\n")
+        if torn:
+            study.truncate(len(whole) + 1 if whole else 0)
 
 
 def study_file(workspace: Workspace, name: str) -> Path:
