@@ -16,11 +16,12 @@ from engine.config.keys import with_values
 from engine.config.recipes import get_recipe
 from engine.config.run_config import RunConfig
 from engine.data.synthetic import synthesize
-from engine.exits import BAD_USE, FAILED
+from engine.exits import BAD_USE, FAILED, INTERRUPTED
 from engine.requests.queueing import Place, enqueue
 from engine.requests.tuning.goals import most_epochs
 from engine.requests.tuning.space import parse_space
 from engine.run.directory import RunCard
+from engine.store.lifecycle import Lifecycle
 from engine.workspace import Workspace
 from tests.engine.conftest import Command
 from tests.engine.made_up_runs import evaluation_journal, finished_journal, make_run_dir
@@ -169,6 +170,30 @@ def test_a_search_goes_on_after_the_disk_was_full_or_it_was_killed(
     done = seg(searched(scenes, "model.width=4,8", "--trials 2"))
     assert done.status == BAD_USE
     assert f"{study}: is damaged" in done.err
+
+
+@pytest.mark.parametrize("task", ["train", "evaluate"])
+def test_a_run_of_which_a_kill_left_the_folder_alone_is_taken_in(
+    seg: Command, workspace: Workspace, scenes: Path, monkeypatch: pytest.MonkeyPatch, task: str
+) -> None:
+    monkeypatch.setattr("engine.requests.tuning.search.ensure_agent", FakeAgent())
+    monkeypatch.setattr("engine.requests.tuning.search.POLL_SECONDS", 0)
+    words = searched(scenes, "model.width=4,8", "--metric latency --trials 1 --json")
+
+    def killed(self: Lifecycle, card: RunCard, config: RunConfig, *others: Any) -> None:
+        if config.task == task:
+            raise KeyboardInterrupt
+        return create(self, card, config, *others)
+
+    create = Lifecycle.create
+    with monkeypatch.context() as patch:
+        patch.setattr(Lifecycle, "create", killed)
+        patch.setattr("engine.requests.queueing.remove_folder", lambda run: None)
+        assert seg(words).status == INTERRUPTED
+    done = seg(words)
+    assert done.status == 0, done.err
+    with workspace.open_store() as store:
+        assert sorted(row.task for row in store.runs()) == ["evaluate", "train"]
 
 
 def test_speed_is_measured_on_the_cluster_that_trains(

@@ -364,11 +364,21 @@ class Searching:
         return any(self._exists(run_id) and self.store.run(run_id).status == "queued" for run_id in ids)
 
     def _row(self, trial: FrozenTrial) -> RunRow:
-        return self.store.run(self._frozen(trial.number).user_attrs.get(RUN, ""))
+        return self._run(self._frozen(trial.number).user_attrs.get(RUN, ""))
+
+    def _run(self, run_id: str) -> RunRow:
+        """A run of the search; one of which a crash has left the folder alone is taken in. Raises
+        NoSuchRun."""
+        with suppress(NoSuchRun):
+            return self.store.run(run_id)
+        run = self.workspace.run_dir(run_id)
+        if run_id and run.path.exists():
+            self.store.journals.import_run(run)
+        return self.store.run(run_id)
 
     def _exists(self, run_id: str) -> bool:
         try:
-            self.store.run(run_id)
+            self._run(run_id)
         except NoSuchRun:
             return False
         return True
