@@ -196,6 +196,30 @@ def test_a_run_of_which_a_kill_left_the_folder_alone_is_taken_in(
         assert sorted(row.task for row in store.runs()) == ["evaluate", "train"]
 
 
+@pytest.mark.parametrize("is_old", [False, True])
+def test_a_grid_is_gone_through_point_by_point(
+    seg: Command, workspace: Workspace, scenes: Path, monkeypatch: pytest.MonkeyPatch, is_old: bool
+) -> None:
+    """Optuna takes minutes to be given a thousand points, so they are not given before their turn."""
+    import optuna
+
+    monkeypatch.setattr("engine.requests.tuning.search.ensure_agent", FakeAgent())
+    monkeypatch.setattr("engine.requests.tuning.search.POLL_SECONDS", 0)
+    words = searched(scenes, "model.width=4,8", "epochs=2,3")
+    assert seg(f"{words} --trials 1").status == 0
+    file = optuna.storages.journal.JournalFileBackend(str(workspace.root / "tune" / "tune.study"))
+    study = optuna.load_study(study_name="tune", storage=optuna.storages.JournalStorage(file))
+    assert [trial.params for trial in study.trials] == [{"model.width": "4", "epochs": "2"}]
+    if is_old:  # earlier versions gave it all points at the beginning
+        for width, epochs in (("4", "3"), ("8", "2"), ("8", "3")):
+            study.enqueue_trial({"model.width": width, "epochs": epochs})
+    assert seg(f"{words} --trials 9").status == 0
+    with workspace.open_store() as store:
+        configs = [row.config for row in store.runs(experiment="tune", sort="trial")]
+    tried = [(config["model"]["width"], config["epochs"]) for config in configs]
+    assert tried == [(4, 2), (4, 3), (8, 2), (8, 3)]
+
+
 def test_speed_is_measured_on_the_cluster_that_trains(
     seg: Command, workspace: Workspace, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ with the trials that there are: a trial whose run was not made yet gets it, none
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -162,10 +163,6 @@ class Searching:
             now = self.search.settings
             before = {CONTENT: now[CONTENT]} | before | {"data": before["data"] or now["data"]}
         if before is None:
-            if self.search.sampler == "grid":
-                names = [axis.key for axis in self.search.axes]
-                for point in itertools.product(*(axis.grid() for axis in self.search.axes)):
-                    study.enqueue_trial(dict(zip(names, point, strict=True)), skip_if_exists=True)
             study.set_user_attr(SETTINGS, self.search.settings)
         elif before != self.search.settings:
             differing = [key for key in before if before[key] != self.search.settings.get(key)]
@@ -187,14 +184,26 @@ class Searching:
 
     def _left(self) -> bool:
         """Whether another trial is to be begun."""
+        trials = self.study.get_trials(deepcopy=False)
+        most = self.search.trials
+        if self.search.sampler == "grid":
+            most = min(most, math.prod(len(axis.grid()) for axis in self.search.axes))
+        return len(trials) - len(self._waiting()) < most
+
+    def _waiting(self) -> list[FrozenTrial]:
+        """The trials that have their values and have not begun: of a grid the next one, or all of it that is
+        left, as earlier versions put it there at once."""
         from optuna.trial import TrialState
 
-        trials = self.study.get_trials(deepcopy=False)
-        waiting = sum(trial.state == TrialState.WAITING for trial in trials)
-        is_over = self.search.sampler == "grid" and not waiting
-        return not is_over and len(trials) - waiting < self.search.trials
+        return self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
 
     def _begin(self) -> None:
+        if self.search.sampler == "grid" and not self._waiting():
+            points = itertools.product(*(axis.grid() for axis in self.search.axes))
+            number = len(self.study.get_trials(deepcopy=False))
+            point = next(itertools.islice(points, number, None))
+            keys = (axis.key for axis in self.search.axes)
+            self.study.enqueue_trial(dict(zip(keys, point, strict=True)))
         trial = self.study.ask({axis.key: axis.distribution() for axis in self.search.axes})
         self._make_run(self._frozen(trial.number))
 
