@@ -172,6 +172,32 @@ def test_a_search_goes_on_after_the_disk_was_full_or_it_was_killed(
     assert f"{study}: is damaged" in done.err
 
 
+def test_a_trial_whose_pre_training_was_lost_is_queued_again_with_it(
+    seg: Command, workspace: Workspace, scenes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[str] = []
+
+    def agent(workspace: Workspace) -> None:
+        with workspace.open_store() as store:
+            (row, *_) = [row for row in store.queue.waiting() if not row.after] or store.queue.waiting()
+            begun.append(row.task)
+            if begun == ["pretrain"]:
+                store.lifecycle.set_status(row.id, "lost", "lost", "its machine is gone")
+            else:
+                finished_journal().write(workspace.run_dir(row.id).journal)
+                store.journals.import_run(workspace.run_dir(row.id))
+            store.queue.fail_dependents()
+
+    monkeypatch.setattr("engine.requests.tuning.search.ensure_agent", agent)
+    monkeypatch.setattr("engine.requests.tuning.search.POLL_SECONDS", 0)
+    done = seg(searched(scenes, "optimizer.lr=0.1,0.01", "pretrain.epochs=1 --trials 1 --json"))
+    assert done.status == 0, done.err
+    events = [json.loads(line) for line in done.out.splitlines()]
+    told = [(each["event"], each.get("message")) for each in events if each["event"] != "epoch"]
+    assert told[:3] == [("started", ""), ("resumed", "its machine is gone"), ("finished", "")]
+    assert begun == ["pretrain", "pretrain", "train"]
+
+
 @pytest.mark.parametrize("task", ["train", "evaluate"])
 def test_a_run_of_which_a_kill_left_the_folder_alone_is_taken_in(
     seg: Command, workspace: Workspace, scenes: Path, monkeypatch: pytest.MonkeyPatch, task: str

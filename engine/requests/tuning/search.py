@@ -249,18 +249,25 @@ class Searching:
             self._finish(trial, row)
         elif trial.user_attrs.get(STOPPED):
             self._prune(trial, row)
-        elif self._may_resume(trial, row):
-            self._resume(trial, row)
+        elif lost := self._lost(trial, row):
+            self._resume(trial, lost)
         else:
             self._give_up(trial, row.message or f"was {row.status}")
 
-    def _may_resume(self, trial: FrozenTrial, row: RunRow) -> bool:
-        return row.status == "lost" and trial.user_attrs.get(RESUMES, 0) < MOST_RESUMES
+    def _lost(self, trial: FrozenTrial, row: RunRow) -> list[RunRow]:
+        """What of a trial's run, and the pre-training that it waited for, is to be queued again, as it was
+        lost; nothing where that has been done often enough."""
+        if trial.user_attrs.get(RESUMES, 0) >= MOST_RESUMES:
+            return []
+        if row.cause == "dependency" and self._exists(row.after):
+            first = self.store.run(row.after)
+            return [first, row] if first.status == "lost" else []
+        return [row] if row.status == "lost" else []
 
-    def _resume(self, trial: FrozenTrial, row: RunRow) -> None:
+    def _resume(self, trial: FrozenTrial, lost: list[RunRow]) -> None:
         self._keep(trial, RESUMES, trial.user_attrs.get(RESUMES, 0) + 1)
-        requeue(self.workspace, self.store, [row])
-        self._news(trial, "resumed", run=row.id, why=row.message)
+        requeue(self.workspace, self.store, lost)
+        self._news(trial, "resumed", run=lost[-1].id, why=lost[0].message)
 
     def _report(self, trial: FrozenTrial, row: RunRow) -> None:
         """Pass on the epochs that are new; ask whether the trial is worth going on."""
@@ -286,8 +293,8 @@ class Searching:
             if goal.needs_speed:
                 evaluation = self._evaluation(trial, row)
                 value = self._latency(evaluation.id)
-                if value is None and self._may_resume(trial, evaluation):
-                    self._resume(trial, evaluation)
+                if value is None and (lost := self._lost(trial, evaluation)):
+                    self._resume(trial, lost)
                     return
                 if value is None and (not evaluation.ended or evaluation.cause == "preempted"):
                     return  # it goes on; of one that had ended before, all scores were there
