@@ -33,7 +33,7 @@ from engine.requests.studies.generalisation import (
     left_out,
 )
 from engine.requests.studies.paper import Scale, paper_plan
-from engine.requests.studies.plan import AT, Plan, hours_of, queue_plan, run_count
+from engine.requests.studies.plan import AT, Plan, hours_of, problems_of, queue_plan, run_count
 from engine.requests.studies.pretraining import (
     LABELS,
     NOISES,
@@ -142,9 +142,13 @@ def _training_images(workspace: Workspace, config: RunConfig) -> int:
 
 def queue_study(workspace: Workspace, plan: Plan, experiment: str, common: OfStudy) -> None:
     """Check everything, show what there will be and ask, queue it all. Raises ConfigError, DataError."""
-    configs = [config for planned in plan for config in (planned.first, planned.config) if config is not None]
-    for config in dict.fromkeys(configs):
-        check_runnable(config)
+    configs: list[RunConfig] = []
+    for planned in plan:
+        own = [config for config in (planned.first, planned.config) if config is not None]
+        with problems_of(planned.name):
+            for config in own:
+                check_runnable(config)
+        configs += own
     for config in {what_the_check_depends_on(config): config for config in configs}.values():
         check_data(config, workspace)
     note_what_is_there(workspace, plan, experiment)

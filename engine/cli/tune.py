@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.cli.console import notices, output, print_json
 from engine.cli.reading import open_for_new
 from engine.cli.run import check_data
 from engine.config.keys import ConfigError
+from engine.config.recipes import RECIPES
 from engine.config.run_defaults import RunDefaults, load_run_defaults
 from engine.exits import DONE, FAILED, INTERRUPTED
+from engine.host.input_files import read_toml
 from engine.report.tables import Column, text_table
 from engine.requests.checking import what_the_check_depends_on
-from engine.requests.configs import check_runnable
+from engine.requests.configs import base_config, check_runnable
 from engine.requests.initial_weights import names_a_run, settle_sources
 from engine.requests.refusals import refuse_unkeepable
 from engine.requests.tuning.goals import GOALS, refuse_unfit
 from engine.requests.tuning.search import RUN, News, Search, Searching, searching
 from engine.requests.tuning.space import parse_space
+from engine.run.environment import text_digest
 from engine.run.files import absolute
 from engine.typed import typed
 from engine.workspace import Workspace
@@ -58,16 +62,19 @@ def tune(workspace: Workspace, wanted: Tuning) -> int:
 
 
 def search_of(wanted: Tuning, defaults: RunDefaults) -> Search:
-    """What is searched. Raises ConfigError."""
+    """What is searched. Raises ConfigError and UnknownRecipe."""
     axes, fixed = parse_space(wanted.changes)
     metrics = tuple(wanted.metric) or ("dice",)
     for name in metrics:
         if name not in GOALS:
             raise ConfigError([f"--metric {name}: must be one of {', '.join(GOALS)}"])
     refuse_unfit(metrics, wanted.sampler, wanted.pruner, axes)
+    base = base_config(wanted.recipe, defaults)
     return Search(
         wanted.experiment,
         wanted.recipe,
+        "" if wanted.recipe in RECIPES else text_digest(read_toml(Path(wanted.recipe))),
+        base,
         absolute(wanted.data) if wanted.data is not None else None,
         tuple(axes),
         tuple(fixed),

@@ -13,7 +13,7 @@ from typing import Any
 from engine.augment import COLOUR, ERASE, MIX
 from engine.augment.builtin import AUGMENTATIONS
 from engine.config.keys import with_values
-from engine.config.run_config import RunConfig
+from engine.config.run_config import FROZEN_NORMS, RunConfig
 from engine.config.sections import DistillConfig
 from engine.losses.builtin import LOSSES
 from engine.models import ModelSection
@@ -45,12 +45,14 @@ def found_in(config: RunConfig, others: Iterable[Ingredient] = ()) -> list[tuple
 
 
 def network_instead(network: ModelSection) -> Ingredient:
-    """The network as an ingredient: what takes its place is another architecture, `network`."""
+    """The network as an ingredient: what takes its place is another architecture, `network`, from random
+    weights, as those of the recipe's network are of no use to it."""
 
     def plain(config: RunConfig) -> Values:
         if config.model.name == network.name:
             return {}
-        return {f"model.{key}": value for key, value in network.model_dump().items()}
+        values = {f"model.{key}": value for key, value in network.model_dump().items()}
+        return values | _random_weights(config)
 
     return Ingredient("its network", f"the recipe's network; instead: {network.name}", plain)
 
@@ -118,9 +120,13 @@ def _initial_weights(config: RunConfig) -> Values:
     if not (config.init.weights or config.model.weights_source()):
         return {}
     fields = type(config.model).model_fields
-    return {"init.weights": ""} | (
-        {"model.weights": fields["weights"].default} if "weights" in fields else {}
-    )
+    weights = {"model.weights": fields["weights"].default} if "weights" in fields else {}
+    return weights | _random_weights(config)
+
+
+def _random_weights(config: RunConfig) -> Values:
+    """No weights of another run or file, nor a batch norm that keeps the statistics which came with them."""
+    return {"init.weights": ""} | ({"batch_norm": "local"} if config.batch_norm in FROZEN_NORMS else {})
 
 
 INGREDIENTS = (

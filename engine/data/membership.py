@@ -17,7 +17,7 @@ from engine.data.catalog import DataError, Sample
 from engine.data.fingerprints import fingerprints
 from engine.run.directory import RunDir, RunDirError
 from engine.run.environment import text_digest
-from engine.run.files import expanded, replacing
+from engine.run.files import expanded, is_same_folder, replacing
 from engine.typed import typed
 
 Contents = tuple[str, str]
@@ -123,13 +123,10 @@ class Trained:
 
     def is_of(self, config: DataConfig, root: Path) -> bool:
         """Whether a config means the data that the run saw, divided as the run divided it."""
-        own = expanded(Path(self.data.root)).absolute()
-        try:
-            same_root = own == root or own.samefile(root)
-        except OSError:
-            same_root = False
         divided = (self.data.split, self.data.val_folders)
-        return same_root and divided == (config.split, config.val_folders)
+        if divided != (config.split, config.val_folders):
+            return False
+        return is_same_folder(expanded(Path(self.data.root)).absolute(), root)
 
     def refuse_other_counts(self, train: int, val: int) -> None:
         """Raise DataError when a run of an earlier version saw other numbers of images than these."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 
@@ -18,20 +18,24 @@ CRF_IOU = Metric("crf_class_iou", "IoU", "higher", "score")
 
 
 @dataclass(frozen=True, slots=True)
-class CrfLine:
-    """The scores of one entry on some images, with a CRF; of several seeds the means, each counted once.
+class Refined(Value):
+    """A score with a CRF; `before` is that of the same predictions without it, to which the difference is."""
 
-    The difference of each value is that to the same predictions without the CRF, None where either has no
-    score. `seconds` is the time of the CRF for one image.
-    """
+    before: Value = field(kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class CrfLine:
+    """The scores of one entry on some images, with a CRF; of several seeds the means, each counted once. None
+    where there is no score with it or without it. `seconds` is the time of the CRF for one image."""
 
     letter: str
     scored_on: str
     parameters: str
     seconds: float | None
-    dice: Value | None
-    miou: Value | None
-    class_iou: Mapping[str, Value | None]
+    dice: Refined | None
+    miou: Refined | None
+    class_iou: Mapping[str, Refined | None]
 
 
 _OfRun = tuple[int, Sequence[CrfRow]]
@@ -69,11 +73,9 @@ def classes_of(lines: Sequence[CrfLine]) -> list[str]:
     return sorted(dict.fromkeys(name for line in lines for name in line.class_iou), key=worst)
 
 
-def without(value: Value | None) -> Value | None:
+def without(value: Refined | None) -> Value | None:
     """The score of the same predictions without the CRF."""
-    if value is None or value.difference is None:
-        return None
-    return Value(value.mean - value.difference, None, value.n, missing=value.missing)
+    return None if value is None else value.before
 
 
 def _newest_of_each(run: ComparedRun) -> dict[str, Sequence[CrfRow]]:
@@ -118,7 +120,7 @@ def _of_class(name: str, row: CrfRow) -> _Pair:
     return (row.class_iou_before or {}).get(name), (row.class_iou_after or {}).get(name)
 
 
-def _compared(runs: Sequence[_OfRun], score: Callable[[CrfRow], _Pair]) -> Value | None:
+def _compared(runs: Sequence[_OfRun], score: Callable[[CrfRow], _Pair]) -> Refined | None:
     """A score without and with a CRF as one value; a run with several pairs counts by their mean."""
     whole = [
         (seed, [(b, a) for b, a in map(score, rows) if b is not None and a is not None])
@@ -128,4 +130,4 @@ def _compared(runs: Sequence[_OfRun], score: Callable[[CrfRow], _Pair]) -> Value
     before = of_seeds((seed, mean_of([b for b, _ in pairs])) for seed, pairs in whole)
     if after is None or before is None:
         return None
-    return replace(after, difference=after.mean - before.mean)
+    return Refined(after.mean, after.sd, after.n, after.mean - before.mean, after.missing, before=before)

@@ -8,7 +8,15 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from engine.report.compare import Comparison
-from engine.report.compare_crf import CRF_IOU, CRF_TITLE, CrfLine, by_images, classes_of, without
+from engine.report.compare_crf import (
+    CRF_IOU,
+    CRF_TITLE,
+    CrfLine,
+    Refined,
+    by_images,
+    classes_of,
+    without,
+)
 from engine.report.compare_ood import OOD_TITLE, ood_lines_table
 from engine.report.environments import DICE, EnvironmentLine
 from engine.report.environments import TITLE as ENVIRONMENTS
@@ -269,7 +277,7 @@ def crf_class_table(
 
 
 def _without_and_with(
-    title: str, values: Sequence[Value | None], rank: int, styles: Mapping[str, str]
+    title: str, values: Sequence[Refined | None], rank: int, styles: Mapping[str, str]
 ) -> list[Column]:
     before = [number(CRF_IOU, without(value)) for value in values]
     after = [number(CRF_IOU, value) for value in values]

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from engine.report.compare import Comparison
-from engine.report.compare_crf import CRF_IOU, CRF_TITLE, CrfLine, by_images, classes_of, without
+from engine.report.compare_crf import (
+    CRF_IOU,
+    CRF_TITLE,
+    CrfLine,
+    Refined,
+    by_images,
+    classes_of,
+    without,
+)
 from engine.report.compare_formats import (
     CLASS_DICE,
     LITERATURE_TITLE,
@@ -133,7 +141,7 @@ def crf_blocks(lines: Sequence[CrfLine]) -> Iterator[Block]:
         yield table(["class", *(t for line in same for t in (f"{line.letter} without", "with"))], by_class)
 
 
-def _without_and_with(value: Value | None) -> tuple[Cell, Cell]:
+def _without_and_with(value: Refined | None) -> tuple[Cell, Cell]:
     return number(CRF_IOU, without(value)), value_cell(CRF_IOU, value)
 
 

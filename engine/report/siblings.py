@@ -17,7 +17,11 @@ from engine.store import RunSummary, Sibling
 Family = tuple[str, str, str]
 """Experiment, task and recipe."""
 
-_SAY_NOTHING = ("task", "recipe", "seed", "executor", "device", "slurm", "plugins", "component_defaults")
+_SAY_NOTHING = (
+    *("task", "recipe", "seed", "executor", "device", "slurm", "report"),
+    *("plugins", "component_defaults"),
+)
+"""Sections that say nothing of what a run learns, and those in which runs of one variant may differ."""
 _LONG = ("data.class_set",)
 """Tables that no cell has room for; `data.classes` names them."""
 

@@ -22,7 +22,7 @@ from engine.requests.refusals import Refused
 from engine.requests.source_paths import BEST
 from engine.run.checkpoint_file import CheckpointError, verify_checkpoint
 from engine.run.directory import RunDir, RunDirError
-from engine.run.files import absolute, expanded
+from engine.run.files import absolute, expanded, is_same_folder
 from engine.run.freed import when_freed
 from engine.store import EvaluationRow, RunRow, Store
 from engine.tasks import TASKS, learns_classes
@@ -86,7 +86,7 @@ def derived_config(
     `crf`: with the CRF whose parameters were searched for the checkpoint; a key of `crf` among the
     assignments gives them instead. `assignments` are KEY=VALUE of keys that `may_depart`. `data` is the root
     of another data set, of which the run has held out no part: its own folders count, unless data.split is
-    among the assignments. Raises Refused and ConfigError."""
+    among the assignments. A link to the run's own data set is no other. Raises Refused and ConfigError."""
     values = parse_assignments(assignments)
     refined = {key: value for key, value in values.items() if key.startswith("crf.")}
     if refined and not TASKS[task].uses_crf:
@@ -100,9 +100,9 @@ def derived_config(
         raise Refused(["crf.mode: off contradicts --crf"])
     if crf or refined:
         refined = {"crf.mode": "on" if refined else "searched"} | refined
-    root = str(absolute(data)) if data is not None else row.config["data"]["root"]
-    if root != row.config["data"]["root"]:
-        values = {"data.split": "official", "data.root": root} | values
+    own = expanded(Path(row.config["data"]["root"])).absolute()
+    if data is not None and not is_same_folder(absolute(data), own):
+        values = {"data.split": "official", "data.root": str(absolute(data))} | values
     if values.get("data.split", "folders") != "folders":
         values["data.val_folders"] = ""
     trained = trained_config(workspace, row)
@@ -121,6 +121,14 @@ def derived_config(
         refuse_strange_classes(row, config.data.class_set.class_set())
     check_hardware(config)
     return config
+
+
+def where_it_trains(row: RunRow) -> list[str]:
+    """The assignments with which what looks at the network of a run by itself, as a part of a study or a
+    search, is a job of the cluster where the training is one, on one GPU."""
+    if row.config["executor"] != "slurm":
+        return []
+    return ["executor=slurm", f"slurm.gpus={min(1, row.config['slurm']['gpus'])}"]
 
 
 def classes_of(config: RunConfig) -> ClassSet:

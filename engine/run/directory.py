@@ -189,8 +189,9 @@ class RunDir:
         refuse_unreadable(card)
         if os.path.lexists(self.path):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(self.path))
-        # Whoever looks at the folders of runs meanwhile, or after a crash, sees none that is half made.
-        fresh = RunDir(self.path.with_name(f"{MAKING}{self.id}"))
+        # Whoever looks at the folders of runs meanwhile, or after a crash, sees none that is half made. Nor
+        # does what a crash has left stand in the way of a run of the same id that is made once more.
+        fresh = RunDir(self.path.with_name(f"{MAKING}{self.id}.{secrets.token_hex(3)}"))
         fresh.path.mkdir(parents=True)
         try:
             for folder in (fresh.checkpoints, fresh.gallery, fresh.outputs):

@@ -94,6 +94,15 @@ def expanded(path: Path) -> Path:
         raise FileNotFoundError(errno.ENOENT, reason, str(path)) from error
 
 
+def is_same_folder(one: Path, other: Path) -> bool:
+    """Whether two paths lead to one folder, by links or otherwise; of folders that are not there, whether the
+    paths are equal."""
+    try:
+        return one == other or one.samefile(other)
+    except OSError:
+        return False
+
+
 def with_tilde(path: Path) -> str:
     """A path as people write it: `~` for their home."""
     home = Path(os.path.expanduser("~"))

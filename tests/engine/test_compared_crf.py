@@ -94,6 +94,22 @@ def test_a_seed_that_was_run_twice_counts_once(seg: Command, workspace: Workspac
     assert (line["dice"]["n"], line["dice"]["missing"]) == (2, 0)
 
 
+def test_scores_without_a_crf_have_a_deviation_over_seeds_too(seg: Command, workspace: Workspace) -> None:
+    for seed, (run_id, car) in enumerate((("cccc3333", 0.4), ("dddd4444", 0.8)), start=1):
+        config = with_values(RunConfig(), {"seed": seed})
+        import_made_up_run(workspace, run_id, finished_journal(), config=config, name=run_id, created=2003.0)
+        journal = refined_journal(run_id, {**BEFORE, "car": car}, AFTER)
+        evaluation = evaluation_config(run_id)
+        import_made_up_run(workspace, f"eeee333{seed}", journal, config=evaluation, created=2004.0)
+    words = "compare cccc3333 dddd4444 --fold-seeds"
+    (line,) = seg(f"{words} --format json").json["crf"]
+    before = line["dice"]["before"]
+    # The mean of three classes differs by a third of what cars differ by.
+    assert before["sd"] == pytest.approx(0.4 / 3 / 2**0.5)
+    assert before["mean"] == pytest.approx(line["dice"]["mean"] - line["dice"]["difference"])
+    assert f"{before['mean']:.4f} ± {before['sd']:.4f}" in seg(f"{words} --format md").out
+
+
 def test_of_robustness_there_are_clean_images_and_the_mean_over_corruptions(
     seg: Command, workspace: Workspace
 ) -> None:

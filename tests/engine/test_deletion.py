@@ -262,6 +262,25 @@ def test_a_run_is_made_whole_or_not_at_all(workspace: Workspace, monkeypatch: py
     assert os.listdir(workspace.runs) == ["aaaa1111"]
 
 
+def test_what_a_kill_left_of_a_run_is_not_in_the_way_of_the_same_run(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The id of a run may be settled before it is made, as that of a trial or of imported records is."""
+    card, run = RunCard("aaaa1111", "n", "e", 1.0), workspace.run_dir("aaaa1111")
+
+    def killed(*args: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunDir, "write_card", killed)
+        patch.setattr("shutil.rmtree", lambda *args, **options: None)
+        with pytest.raises(KeyboardInterrupt):
+            run.create(card, RunConfig())
+    assert len(os.listdir(workspace.runs)) == 1
+    run.create(card, RunConfig())
+    assert run.read_card() == card
+
+
 def test_runs_that_are_queued_together_are_all_made_or_none(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -304,6 +304,20 @@ def test_another_data_set_has_its_own_folders(root: Path, tmp_path: Path, worksp
     assert derived_config(workspace, row, about, []).data.val_folders == "ulm"
 
 
+def test_a_link_to_the_data_of_a_run_is_no_other_data_set(
+    root: Path, tmp_path: Path, workspace: Workspace
+) -> None:
+    """Its images took part in the training: they are not external, whatever the way to them."""
+    add(root, "ulm/img0")
+    made(workspace, "aaaa1111", RunConfig(data=config(root, split="official")))
+    (tmp_path / "link").symlink_to(root)
+    about = {"source": "aaaa1111", "checkpoint": "../aaaa1111/checkpoints/best.pt", "split": "val"}
+    with workspace.open_store() as store:
+        row = store.run("aaaa1111")
+    own = derived_config(workspace, row, about, []).data
+    assert derived_config(workspace, row, about, [], tmp_path / "link").data == own
+
+
 def test_that_a_network_was_compiled_for_training_asks_nothing_of_its_evaluation(
     root: Path, workspace: Workspace
 ) -> None:

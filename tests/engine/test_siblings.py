@@ -68,3 +68,9 @@ def test_a_config_of_before_a_key_existed_has_the_key_at_its_default() -> None:
 
 def test_what_most_have_is_left_out_and_seeds_are_told() -> None:
     assert texts("seed=1", "seed=2", "seed=1 batch_size=16") == ["seed=1", "seed=2", "batch_size=16 seed=1"]
+
+
+def test_who_is_told_of_a_run_does_not_tell_it_from_others() -> None:
+    """Runs of one variant share the text of one of them, and may differ in it."""
+    said = texts("optimizer.lr=0.1 report.tensorboard=true", "optimizer.lr=0.2")
+    assert said == ["lr=0.1", "lr=0.2"]

@@ -91,6 +91,25 @@ def test_what_does_not_suit_is_said_of_the_system(
     assert error.value.problems[0].startswith(says)
 
 
+def test_on_a_cluster_evaluations_are_jobs_with_one_gpu(
+    seg: Command, workspace: Workspace, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A login node is no place for them."""
+    sbatch = tmp_path / "bin" / "sbatch"
+    sbatch.parent.mkdir()
+    sbatch.write_text("#!/bin/sh\n")
+    sbatch.chmod(0o755)
+    monkeypatch.setenv("PATH", str(sbatch.parent), prepend=":")
+    slurm = "executor=slurm slurm.gpus=2 slurm.partition=gpu device=cuda"
+    done = seg(f"study paper --data '{scenes}' {SMALL} {slurm} --yes")
+    assert done.status == 0, done.err
+    with workspace.open_store() as store:
+        configs = [row.config for row in store.queue.waiting()]
+    assert {(config["executor"], config["slurm"]["partition"]) for config in configs} == {("slurm", "gpu")}
+    gpus = {config["task"]: config["slurm"]["gpus"] for config in configs}
+    assert gpus == {"train": 2, "pretrain": 2, "evaluate": 1}
+
+
 def test_a_folder_that_took_no_part_is_scored_too(scenes: Path) -> None:
     (unet, *_) = paper_configs(scenes, Scale(size="32x64"), [])
     assert [planned.name for planned in evaluations_after(unet)] == ["val", "external"]

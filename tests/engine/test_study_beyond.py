@@ -13,6 +13,7 @@ from engine.config.keys import ConfigError, with_values
 from engine.config.recipes import UnknownRecipe, get_recipe
 from engine.config.run_config import RunConfig
 from engine.data.synthetic import synthesize
+from engine.requests.configs import check_components
 from engine.requests.studies.beyond import Contest, beyond_plan
 from engine.requests.studies.plan import hours_of, run_count
 from engine.workspace import Workspace
@@ -85,6 +86,18 @@ def test_the_network_is_left_out_without_its_auxiliary_heads(tmp_path: Path) -> 
     baseline = configs["paper-unet (0.5 h)"].model.model_dump()
     assert (swapped["deep_supervision"], baseline["deep_supervision"]) == (1, 0)
     assert swapped == baseline | {"deep_supervision": 1}
+
+
+def test_what_came_with_initial_weights_goes_with_them(tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text(to_toml(with_values(get_recipe("resnet38"), {"init.weights": "/w/resnet38.pth"})))
+    configs = planned(tmp_path, replace(QUICK, recipe=str(recipe), images=0))
+    begun = {name: (config.init.weights, config.batch_norm) for name, config in configs.items()}
+    assert begun["resnet38 (0.5 h)"] == ("/w/resnet38.pth", "frozen_statistics")
+    for left_out in ("initial weights", "its network"):
+        assert begun[f"resnet38 without {left_out} (0.5 h)"] == ("", "local")
+    for config in configs.values():
+        check_components(config)
 
 
 def test_a_tuned_unet_has_a_run_for_each_learning_rate(tmp_path: Path) -> None:
@@ -189,6 +202,13 @@ def test_equal_images_are_the_recipes_epochs_and_nothing_is_queued_without_a_yes
         "this would queue 20 runs, 3.5 hours of them by budget.hours; add --yes to confirm"
     )
     assert not workspace.database.exists()
+
+
+def test_what_cannot_run_is_told_with_the_run_that_it_is_of(seg: Command, scenes: Path) -> None:
+    asked = "--recipe resnet38 --images 0 --ablate none --size 64x64 --yes"
+    done = seg(f"study beyond --data '{scenes}' {asked}")
+    assert done.status == 2
+    assert "resnet38 (1 h): batch_norm: frozen_statistics keeps the statistics" in " ".join(done.err.split())
 
 
 def test_a_seed_of_all_comes_before_the_next_seed(

@@ -81,6 +81,17 @@ def test_networks_differ_in_nothing_but_their_remedy_and_are_tested_after_each_s
     assert rows[1].config["generalise"]["groups"][0]["name"] == "building"
 
 
+def test_a_recipe_with_crops_takes_part_at_a_size_that_they_fit_into(worlds: Path) -> None:
+    own = get_recipe("street-fast").augment
+    cropped = journey(worlds, networks=("street-fast",), size="192x256")
+    config = generalisation_plan(worlds / "day", cropped, [])[0].config
+    assert (config.data.size, config.augment.crop) == ((192, 256), own.crop)
+    smaller = generalisation_plan(worlds / "day", replace(cropped, size=""), ["augment.crop=96x128"])
+    assert smaller[0].config.augment.crop_size == (96, 128)
+    with pytest.raises(ConfigError, match=r"street-fast: augment\.crop: 192x256 is larger than the images"):
+        generalisation_plan(worlds / "day", replace(cropped, size=""), [])
+
+
 def test_weights_of_an_encoder_come_before_what_is_done_with_them(worlds: Path) -> None:
     file = Path("/w/encoder.pt")
     asked = journey(worlds, remedies=("slow encoder",), weights={"zoo": file}, networks=("unet", "zoo"))

@@ -10,6 +10,8 @@ import pytest
 from engine.config.keys import ConfigError, with_values
 from engine.config.recipes import get_recipe
 from engine.config.run_config import RunConfig
+from engine.data.synthetic import synthesize
+from engine.exits import BAD_USE
 from engine.report.measures import ComparedRun
 from engine.report.page import to_markdown
 from engine.report.pretraining import held_against_scratch, pretraining_blocks
@@ -17,6 +19,7 @@ from engine.requests.studies.plan import PlannedRun, hours_of, queue_plan, run_c
 from engine.requests.studies.pretraining import Question, pretraining_plan
 from engine.store import Store
 from engine.workspace import Workspace
+from tests.engine.conftest import Command
 from tests.engine.made_up_runs import MadeUpJournal, add_run, ingest, open_store
 
 SMALL = Question("quick-modern", 3.0, 0, labels=(0.2, 1.0), noises=(0.22, 0.5), rates=(1, 3), seeds=2)
@@ -125,6 +128,21 @@ class Runs:
         journal.finish(1)
         ingest(self.store, run_id, journal.events)
         return ComparedRun(self.store.run(run_id), self.store.results.epochs(run_id))
+
+
+def test_images_that_only_pre_training_sees_are_opened_before_anything_is_queued(
+    seg: Command, workspace: Workspace, tmp_path: Path
+) -> None:
+    scenes = tmp_path / "scenes"
+    synthesize(scenes, images=10, size=(64, 64), seed=1)
+    extra = scenes / "leftImg8bit/train_extra/town/town_000000_000019_leftImg8bit.png"
+    extra.parent.mkdir(parents=True)
+    extra.write_bytes(b"no image")
+    asked = "--recipe quick --budget 1 --images 0 --labels 1 --noise 0.22 --rate 1 --seeds 1 --yes"
+    done = seg(f"study pt --data {scenes} {asked} --size 64x64 batch_size=4 device=cpu")
+    assert done.status == BAD_USE
+    assert "1 fault: 1 unreadable" in done.err
+    assert not workspace.database.exists()
 
 
 def test_the_report_says_where_it_pays(tmp_path: Path) -> None:

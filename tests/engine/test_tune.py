@@ -11,15 +11,17 @@ from typing import Any
 
 import pytest
 
+from engine.config.files import to_toml
 from engine.config.keys import with_values
 from engine.config.recipes import get_recipe
 from engine.config.run_config import RunConfig
 from engine.data.synthetic import synthesize
-from engine.exits import BAD_USE, FAILED
+from engine.exits import BAD_USE, FAILED, INTERRUPTED
 from engine.requests.queueing import Place, enqueue
 from engine.requests.tuning.goals import most_epochs
 from engine.requests.tuning.space import parse_space
 from engine.run.directory import RunCard
+from engine.store.lifecycle import Lifecycle
 from engine.workspace import Workspace
 from tests.engine.conftest import Command
 from tests.engine.made_up_runs import evaluation_journal, finished_journal, make_run_dir
@@ -148,6 +150,119 @@ def test_an_evaluation_of_speed_that_waits_or_is_lost_is_looked_after(
     assert agent.begun == ["train", "evaluate", "evaluate"]
 
 
+def test_a_search_goes_on_after_the_disk_was_full_or_it_was_killed(
+    seg: Command, workspace: Workspace, scenes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.requests.tuning.search.ensure_agent", FakeAgent())
+    monkeypatch.setattr("engine.requests.tuning.search.POLL_SECONDS", 0)
+    assert seg(searched(scenes, "model.width=4,8", "--trials 1")).status == 0
+    study = workspace.root / "tune" / "tune.study"
+    with study.open("ab") as file:
+        file.write(b'{"op_code":8,"worker')
+    (study.parent / "tune.study.lock").symlink_to(study)  # of Optuna, for which it would wait half a minute
+    monkeypatch.setattr("time.sleep", lambda seconds: pytest.fail("waits") if seconds else None)
+    for trials in (2, 2):
+        done = seg(searched(scenes, "model.width=4,8", f"--trials {trials} --json"))
+        assert done.status == 0, done.err
+    with workspace.open_store() as store:
+        assert sorted(row.trial for row in store.runs() if row.trial is not None) == [0, 1]
+    study.write_bytes(b"{ {\n" + study.read_bytes())
+    done = seg(searched(scenes, "model.width=4,8", "--trials 2"))
+    assert done.status == BAD_USE
+    assert f"{study}: is damaged" in done.err
+
+
+def test_a_trial_whose_pre_training_was_lost_is_queued_again_with_it(
+    seg: Command, workspace: Workspace, scenes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[str] = []
+
+    def agent(workspace: Workspace) -> None:
+        with workspace.open_store() as store:
+            (row, *_) = [row for row in store.queue.waiting() if not row.after] or store.queue.waiting()
+            begun.append(row.task)
+            if begun == ["pretrain"]:
+                store.lifecycle.set_status(row.id, "lost", "lost", "its machine is gone")
+            else:
+                finished_journal().write(workspace.run_dir(row.id).journal)
+                store.journals.import_run(workspace.run_dir(row.id))
+            store.queue.fail_dependents()
+
+    monkeypatch.setattr("engine.requests.tuning.search.ensure_agent", agent)
+    monkeypatch.setattr("engine.requests.tuning.search.POLL_SECONDS", 0)
+    done = seg(searched(scenes, "optimizer.lr=0.1,0.01", "pretrain.epochs=1 --trials 1 --json"))
+    assert done.status == 0, done.err
+    events = [json.loads(line) for line in done.out.splitlines()]
+    told = [(each["event"], each.get("message")) for each in events if each["event"] != "epoch"]
+    assert told[:3] == [("started", ""), ("resumed", "its machine is gone"), ("finished", "")]
+    assert begun == ["pretrain", "pretrain", "train"]
+
+
+@pytest.mark.parametrize("task", ["train", "evaluate"])
+def test_a_run_of_which_a_kill_left_the_folder_alone_is_taken_in(
+    seg: Command, workspace: Workspace, scenes: Path, monkeypatch: pytest.MonkeyPatch, task: str
+) -> None:
+    monkeypatch.setattr("engine.requests.tuning.search.ensure_agent", FakeAgent())
+    monkeypatch.setattr("engine.requests.tuning.search.POLL_SECONDS", 0)
+    words = searched(scenes, "model.width=4,8", "--metric latency --trials 1 --json")
+
+    def killed(self: Lifecycle, card: RunCard, config: RunConfig, *others: Any) -> None:
+        if config.task == task:
+            raise KeyboardInterrupt
+        return create(self, card, config, *others)
+
+    create = Lifecycle.create
+    with monkeypatch.context() as patch:
+        patch.setattr(Lifecycle, "create", killed)
+        patch.setattr("engine.requests.queueing.remove_folder", lambda run: None)
+        assert seg(words).status == INTERRUPTED
+    done = seg(words)
+    assert done.status == 0, done.err
+    with workspace.open_store() as store:
+        assert sorted(row.task for row in store.runs()) == ["evaluate", "train"]
+
+
+@pytest.mark.parametrize("is_old", [False, True])
+def test_a_grid_is_gone_through_point_by_point(
+    seg: Command, workspace: Workspace, scenes: Path, monkeypatch: pytest.MonkeyPatch, is_old: bool
+) -> None:
+    """Optuna takes minutes to be given a thousand points, so they are not given before their turn."""
+    import optuna
+
+    monkeypatch.setattr("engine.requests.tuning.search.ensure_agent", FakeAgent())
+    monkeypatch.setattr("engine.requests.tuning.search.POLL_SECONDS", 0)
+    words = searched(scenes, "model.width=4,8", "epochs=2,3")
+    assert seg(f"{words} --trials 1").status == 0
+    file = optuna.storages.journal.JournalFileBackend(str(workspace.root / "tune" / "tune.study"))
+    study = optuna.load_study(study_name="tune", storage=optuna.storages.JournalStorage(file))
+    assert [trial.params for trial in study.trials] == [{"model.width": "4", "epochs": "2"}]
+    if is_old:  # earlier versions gave it all points at the beginning
+        for width, epochs in (("4", "3"), ("8", "2"), ("8", "3")):
+            study.enqueue_trial({"model.width": width, "epochs": epochs})
+    assert seg(f"{words} --trials 9").status == 0
+    with workspace.open_store() as store:
+        configs = [row.config for row in store.runs(experiment="tune", sort="trial")]
+    tried = [(config["model"]["width"], config["epochs"]) for config in configs]
+    assert tried == [(4, 2), (4, 3), (8, 2), (8, 3)]
+
+
+def test_speed_is_measured_on_the_cluster_that_trains(
+    seg: Command, workspace: Workspace, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sbatch = tmp_path / "bin" / "sbatch"
+    sbatch.parent.mkdir()
+    sbatch.write_text("#!/bin/sh\n")
+    sbatch.chmod(0o755)
+    monkeypatch.setenv("PATH", str(sbatch.parent), prepend=":")
+    monkeypatch.setattr("engine.requests.tuning.search.ensure_agent", FakeAgent())
+    monkeypatch.setattr("engine.requests.tuning.search.POLL_SECONDS", 0)
+    done = seg(searched(scenes, "model.width=4,8", "--metric latency --trials 1 executor=slurm"))
+    assert done.status == 0, done.err
+    with workspace.open_store() as store:
+        where = {row.task: row.config["executor"] for row in store.runs(experiment="tune")}
+    assert where == {"train": "slurm", "evaluate": "slurm"}
+
+
 @pytest.mark.parametrize(
     ("typed", "epochs"),
     [
@@ -175,3 +290,36 @@ def test_a_search_does_not_go_on_with_other_data_of_the_workspace(
     for data, problem in ((scenes, "has another network"), (other, "was begun with another data")):
         (workspace.root / "seg.toml").write_text(f'[run]\ndata = "{data}"\n')
         assert problem in "".join(seg(words)[1:])
+
+
+def test_a_recipe_that_is_edited_is_another_search(
+    seg: Command, workspace: Workspace, scenes: Path, narrow: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.cli.tune.MOST_CHECKED", 0)
+    recipe = scenes.parent / "mine.toml"
+    recipe.write_text(to_toml(get_recipe("quick")))
+    words = searched(scenes, "model.width=8,16", f"init.weights={narrow}").replace("quick", str(recipe))
+    assert "has another network" in seg(words).out
+    recipe.write_text("# the same, with a comment\n" + to_toml(get_recipe("quick")))
+    assert "begun with another" not in seg(words).err
+    recipe.write_text(to_toml(with_values(get_recipe("quick"), {"epochs": 7})))
+    assert "was begun with another content of the recipe's file; repeat its command" in seg(words).err
+
+
+def test_a_recipe_that_is_edited_during_a_search_is_not_read_again(
+    seg: Command, workspace: Workspace, scenes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = scenes.parent / "mine.toml"
+    recipe.write_text(to_toml(with_values(get_recipe("quick"), {"epochs": 3})))
+    agent = FakeAgent()
+
+    def edited_after_the_first_trial(workspace: Workspace) -> None:
+        agent(workspace)
+        recipe.write_text(to_toml(with_values(get_recipe("quick"), {"epochs": 9})))
+
+    monkeypatch.setattr("engine.requests.tuning.search.ensure_agent", edited_after_the_first_trial)
+    monkeypatch.setattr("engine.requests.tuning.search.POLL_SECONDS", 0)
+    done = seg(searched(scenes, "model.width=4,8").replace("quick", str(recipe)))
+    assert done.status == 0, done.err
+    with workspace.open_store() as store:
+        assert [row.config["epochs"] for row in store.runs(experiment="tune")] == [3, 3]

@@ -70,13 +70,16 @@ def network_config(root: Path, network: str, journey: Journey, assignments: Sequ
             raise ConfigError([f"{key}: is set by the study itself"])
         if key in without_remedies(own):
             raise ConfigError([f"{key}: is a remedy, which the study tries by itself (--option)"])
-    around = get_recipe("quick").model_dump()
-    table = own.model_dump() | {key: around[key] for key in ("data", "validation")} | {"recipe": ""}
-    table["gallery"] |= {"every": 0}
-    table["pretrain"] |= {"epochs": 0}
+    around = {
+        f"{section}.{key}": value
+        for section in ("data", "validation")
+        for key, value in getattr(get_recipe("quick"), section).model_dump().items()
+    }
+    plain = without_remedies(own) | {"recipe": "", "gallery.every": 0, "pretrain.epochs": 0}
     budget = {"budget.hours": journey.hours, "budget.images": journey.images}
-    config = with_values(validate(table), without_remedies(own) | budget | {"data.root": str(root)})
-    return with_data_root(with_values(config, sized(config, journey.breadth, journey.size) | values))
+    root_and_size = {"data.root": str(root)} | sized(own, journey.breadth, journey.size)
+    # All at once: the crops of a recipe may fit the size that is asked for, and not that of `quick`.
+    return with_data_root(with_values(own, around | plain | budget | root_and_size | values))
 
 
 def generalisation_config(planned: PlannedRun) -> RunConfig:

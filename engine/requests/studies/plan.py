@@ -13,7 +13,7 @@ from typing import Any
 from engine.config.keys import ConfigError, with_values
 from engine.config.run_config import RunConfig
 from engine.data.catalog import scan
-from engine.requests.derive import checkpoint_of, derived_config
+from engine.requests.derive import checkpoint_of, derived_config, where_it_trains
 from engine.requests.initial_weights import pretraining_card, pretraining_of, starting_from
 from engine.requests.queueing import Place, all_or_none, enqueue
 from engine.run.directory import RunCard, new_run_id
@@ -127,7 +127,8 @@ def _evaluate(
     about: dict[str, Any] = {**planned.about, "split": planned.split, "source": row.id}
     about |= {"at": AT} if planned.task == EVALUATE else {}
     about["checkpoint"] = checkpoint_of(workspace, row, "best", waits=True)
-    config = derived_config(workspace, row, about, planned.assignments, None, planned.task)
+    changes = [*planned.assignments, *where_it_trains(row)]
+    config = derived_config(workspace, row, about, changes, None, planned.task)
     name = f"{trained.name}-{planned.suffix}"
     card = RunCard(new_run_id(), name, trained.experiment, time.time(), trained.tags)
     enqueue(workspace, store, card, config, Place(priority, trained.id))

@@ -83,7 +83,7 @@ def make_sampler(name: str, seed: int) -> BaseSampler:
         # Trials that still go on count as bad ones, so that parallel trials do not crowd (constant liar).
         "tpe": lambda: samplers.TPESampler(seed=seed, constant_liar=True),
         "random": lambda: samplers.RandomSampler(seed=seed),
-        "grid": lambda: samplers.RandomSampler(seed=seed),  # all points wait in the study from its beginning
+        "grid": lambda: samplers.RandomSampler(seed=seed),  # each point is given before its trial
         "cmaes": lambda: samplers.CmaEsSampler(seed=seed),
         "gp": lambda: samplers.GPSampler(seed=seed),
         "nsga2": lambda: samplers.NSGAIISampler(seed=seed),

@@ -8,10 +8,12 @@ with the trials that there are: a trial whose run was not made yet gets it, none
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from json import JSONDecodeError
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -22,8 +24,8 @@ from engine.components.origin import ComponentError
 from engine.config.keys import ConfigError
 from engine.config.run_config import RunConfig
 from engine.config.run_defaults import RunDefaults
-from engine.requests.configs import resolve_config
-from engine.requests.derive import checkpoint_of, derived_config
+from engine.requests.configs import changed_config
+from engine.requests.derive import checkpoint_of, derived_config, where_it_trains
 from engine.requests.lifecycle import change_tags, requeue, stop
 from engine.requests.queueing import Place, enqueue
 from engine.requests.refusals import Refused
@@ -45,15 +47,21 @@ MOST_RESUMES = 3
 RUN, EVALUATION, STOPPED, RESUMES, SETTINGS = "run", "evaluation", "pruned", "resumes", "settings"
 """What is kept of a trial, and of the study."""
 
+CONTENT = "content of the recipe's file"
+"""The setting that tells a file that was edited."""
+
 
 @dataclass(frozen=True)
 class Search:
-    """What is searched. `name` is the experiment of the runs. `fixed` are the assignments of all trials,
-    `defaults` what they have where the recipe leaves it open. `parallel` is how many are in the queue or at
-    work at once."""
+    """What is searched. `name` is the experiment of the runs. `recipe` is the name of one or a TOML file,
+    `content` a digest of the file, "" of a name, and `base` its config. `fixed` are the assignments of all
+    trials, `defaults` what they have where the recipe leaves it open. `parallel` is how many are in the queue
+    or at work at once."""
 
     name: str
     recipe: str
+    content: str
+    base: RunConfig
     data: Path | None
     axes: tuple[Axis, ...]
     fixed: tuple[str, ...]
@@ -72,6 +80,7 @@ class Search:
         """What must be the same when a search goes on; more trials may be asked for."""
         return {
             "recipe": self.recipe,
+            CONTENT: self.content,
             "data": str(self.data) if self.data is not None else self.defaults.data,
             "varies": {axis.key: str(axis.distribution()) for axis in self.axes},
             "sampler": self.sampler if self.sampler == "grid" else "",
@@ -82,7 +91,7 @@ class Search:
     def config(self, values: dict[str, Any]) -> RunConfig:
         """The config of a trial. Raises ConfigError."""
         changes = [f"{axis.key}={axis.typed(values[axis.key])}" for axis in self.axes]
-        return resolve_config(self.recipe, [*self.fixed, *changes], self.data, self.defaults)
+        return changed_config(self.base, [*self.fixed, *changes], self.data)
 
 
 @dataclass(frozen=True)
@@ -136,23 +145,24 @@ class Searching:
         from optuna.storages.journal import JournalFileBackend
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        file = JournalFileBackend(str(study_file(self.workspace, self.search.name)))
-        self._storage = optuna.storages.JournalStorage(file)
-        study = optuna.create_study(
-            storage=self._storage,
-            study_name=self.search.name,
-            directions=["minimize" if goal.is_cost else "maximize" for goal in self.goals],
-            pruner=make_pruner(self.search.pruner, most_epochs(self.search.axes, self.search.config)),
-            load_if_exists=True,
-        )
+        file = study_file(self.workspace, self.search.name)
+        try:
+            self._storage = optuna.storages.JournalStorage(JournalFileBackend(str(file)))
+            study = optuna.create_study(
+                storage=self._storage,
+                study_name=self.search.name,
+                directions=["minimize" if goal.is_cost else "maximize" for goal in self.goals],
+                pruner=make_pruner(self.search.pruner, most_epochs(self.search.axes, self.search.config)),
+                load_if_exists=True,
+            )
+        except JSONDecodeError as error:
+            told = f"is damaged ({error}), so its search cannot go on; name another experiment"
+            raise Refused([f"{file}: {told}"]) from error
         before = study.user_attrs.get(SETTINGS)
-        if before is not None and not before["data"]:  # earlier versions did not keep a default
-            before = before | {"data": self.search.settings["data"]}
+        if before is not None:  # earlier versions kept neither a default nor what a file held
+            now = self.search.settings
+            before = {CONTENT: now[CONTENT]} | before | {"data": before["data"] or now["data"]}
         if before is None:
-            if self.search.sampler == "grid":
-                names = [axis.key for axis in self.search.axes]
-                for point in itertools.product(*(axis.grid() for axis in self.search.axes)):
-                    study.enqueue_trial(dict(zip(names, point, strict=True)), skip_if_exists=True)
             study.set_user_attr(SETTINGS, self.search.settings)
         elif before != self.search.settings:
             differing = [key for key in before if before[key] != self.search.settings.get(key)]
@@ -174,14 +184,26 @@ class Searching:
 
     def _left(self) -> bool:
         """Whether another trial is to be begun."""
+        trials = self.study.get_trials(deepcopy=False)
+        most = self.search.trials
+        if self.search.sampler == "grid":
+            most = min(most, math.prod(len(axis.grid()) for axis in self.search.axes))
+        return len(trials) - len(self._waiting()) < most
+
+    def _waiting(self) -> list[FrozenTrial]:
+        """The trials that have their values and have not begun: of a grid the next one, or all of it that is
+        left, as earlier versions put it there at once."""
         from optuna.trial import TrialState
 
-        trials = self.study.get_trials(deepcopy=False)
-        waiting = sum(trial.state == TrialState.WAITING for trial in trials)
-        is_over = self.search.sampler == "grid" and not waiting
-        return not is_over and len(trials) - waiting < self.search.trials
+        return self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
 
     def _begin(self) -> None:
+        if self.search.sampler == "grid" and not self._waiting():
+            points = itertools.product(*(axis.grid() for axis in self.search.axes))
+            number = len(self.study.get_trials(deepcopy=False))
+            point = next(itertools.islice(points, number, None))
+            keys = (axis.key for axis in self.search.axes)
+            self.study.enqueue_trial(dict(zip(keys, point, strict=True)))
         trial = self.study.ask({axis.key: axis.distribution() for axis in self.search.axes})
         self._make_run(self._frozen(trial.number))
 
@@ -227,18 +249,25 @@ class Searching:
             self._finish(trial, row)
         elif trial.user_attrs.get(STOPPED):
             self._prune(trial, row)
-        elif self._may_resume(trial, row):
-            self._resume(trial, row)
+        elif lost := self._lost(trial, row):
+            self._resume(trial, lost)
         else:
             self._give_up(trial, row.message or f"was {row.status}")
 
-    def _may_resume(self, trial: FrozenTrial, row: RunRow) -> bool:
-        return row.status == "lost" and trial.user_attrs.get(RESUMES, 0) < MOST_RESUMES
+    def _lost(self, trial: FrozenTrial, row: RunRow) -> list[RunRow]:
+        """What of a trial's run, and the pre-training that it waited for, is to be queued again, as it was
+        lost; nothing where that has been done often enough."""
+        if trial.user_attrs.get(RESUMES, 0) >= MOST_RESUMES:
+            return []
+        if row.cause == "dependency" and self._exists(row.after):
+            first = self.store.run(row.after)
+            return [first, row] if first.status == "lost" else []
+        return [row] if row.status == "lost" else []
 
-    def _resume(self, trial: FrozenTrial, row: RunRow) -> None:
+    def _resume(self, trial: FrozenTrial, lost: list[RunRow]) -> None:
         self._keep(trial, RESUMES, trial.user_attrs.get(RESUMES, 0) + 1)
-        requeue(self.workspace, self.store, [row])
-        self._news(trial, "resumed", run=row.id, why=row.message)
+        requeue(self.workspace, self.store, lost)
+        self._news(trial, "resumed", run=lost[-1].id, why=lost[0].message)
 
     def _report(self, trial: FrozenTrial, row: RunRow) -> None:
         """Pass on the epochs that are new; ask whether the trial is worth going on."""
@@ -264,8 +293,8 @@ class Searching:
             if goal.needs_speed:
                 evaluation = self._evaluation(trial, row)
                 value = self._latency(evaluation.id)
-                if value is None and self._may_resume(trial, evaluation):
-                    self._resume(trial, evaluation)
+                if value is None and (lost := self._lost(trial, evaluation)):
+                    self._resume(trial, lost)
                     return
                 if value is None and (not evaluation.ended or evaluation.cause == "preempted"):
                     return  # it goes on; of one that had ended before, all scores were there
@@ -299,7 +328,7 @@ class Searching:
         self._keep(trial, EVALUATION, run_id)
         path = checkpoint_of(self.workspace, row, "best", waits=False)
         about = {"source": row.id, "checkpoint": path, "split": "val", "at": "input"}
-        config = derived_config(self.workspace, row, about, [])
+        config = derived_config(self.workspace, row, about, where_it_trains(row))
         card = RunCard(
             id=run_id,
             name=f"{row.name} speed",
@@ -351,11 +380,21 @@ class Searching:
         return any(self._exists(run_id) and self.store.run(run_id).status == "queued" for run_id in ids)
 
     def _row(self, trial: FrozenTrial) -> RunRow:
-        return self.store.run(self._frozen(trial.number).user_attrs.get(RUN, ""))
+        return self._run(self._frozen(trial.number).user_attrs.get(RUN, ""))
+
+    def _run(self, run_id: str) -> RunRow:
+        """A run of the search; one of which a crash has left the folder alone is taken in. Raises
+        NoSuchRun."""
+        with suppress(NoSuchRun):
+            return self.store.run(run_id)
+        run = self.workspace.run_dir(run_id)
+        if run_id and run.path.exists():
+            self.store.journals.import_run(run)
+        return self.store.run(run_id)
 
     def _exists(self, run_id: str) -> bool:
         try:
-            self.store.run(run_id)
+            self._run(run_id)
         except NoSuchRun:
             return False
         return True
@@ -383,9 +422,21 @@ def searching(
     if not lock.acquire():
         raise Refused([f"--experiment {search.name}: another `seg-engine tune` is at work on it"])
     try:
+        _mend(file)
         yield Searching(workspace, store, search, tell)
     finally:
         lock.release()
+
+
+def _mend(file: Path) -> None:
+    """Remove what a search has left that was killed, or for which the disk was full: Optuna's own lock, and
+    the half of a last line, behind which the next one could not be read. The lock of the search must be
+    held."""
+    file.with_name(f"{file.name}.lock").unlink(missing_ok=True)
+    with suppress(FileNotFoundError), open(file, "r+b") as study:
+        whole, _, torn = study.read().rpartition(b"\n")
+        if torn:
+            study.truncate(len(whole) + 1 if whole else 0)
 
 
 def study_file(workspace: Workspace, name: str) -> Path:
