@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from engine.cli.console import notices, output, print_json
 from engine.cli.reading import open_for_new
 from engine.cli.run import check_data
-from engine.config.keys import ConfigError
+from engine.config.keys import ConfigError, parse_assignments
 from engine.config.recipes import RECIPES
 from engine.config.run_defaults import RunDefaults, load_run_defaults
 from engine.exits import DONE, FAILED, INTERRUPTED
@@ -69,7 +69,8 @@ def search_of(wanted: Tuning, defaults: RunDefaults) -> Search:
         if name not in GOALS:
             raise ConfigError([f"--metric {name}: must be one of {', '.join(GOALS)}"])
     refuse_unfit(metrics, wanted.sampler, wanted.pruner, axes)
-    base = base_config(wanted.recipe, defaults)
+    typed_keys = {*parse_assignments(fixed), *(axis.key for axis in axes)}
+    base = base_config(wanted.recipe, defaults, typed_keys)
     return Search(
         wanted.experiment,
         wanted.recipe,
