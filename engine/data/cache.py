@@ -29,7 +29,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -207,46 +207,15 @@ def _build(
     try:
         builder = {"pid": os.getpid(), "host": socket.gethostname()}
         (building / "builder.json").write_text(json.dumps(builder))
-
-        height, width = size
-        labelled = are_labelled(samples)
-        names: list[str] = []
-        faults: list[Fault] = []
-        turned: list[str] = []
-        decode = partial(_decode, size=size, class_set=class_set, table=train_id_table(class_set), root=root)
-        # Written in order with plain writes, not through a memory map: on a full disk a write raises
-        # OSError, where a store to mapped memory kills the process (SIGBUS). Faulty samples leave no gap.
-        with (
-            open(building / "images.npy", "wb") as image_file,
-            open(building / "labels.npy", "wb") as label_file,
-        ):
-            _write_header(image_file, (len(samples), height, width, 3))
-            _write_header(label_file, (len(samples), height, width))
-            with closing(map_in_order(decode, samples, workers)) as decoded:
-                for done, (arrays, found, is_turned) in enumerate(decoded, start=1):
-                    faults.extend(found)
-                    if is_turned:
-                        turned.append(samples[done - 1].name)
-                    if arrays is not None:
-                        names.append(samples[done - 1].name)
-                        image_file.write(arrays[0].data)
-                        if labelled:
-                            label_file.write(arrays[1].data)
-                    if on_progress:
-                        on_progress(done, len(samples))
-            if not names:
-                raise DataError(
-                    f"{root}: none of the {len(samples)} samples can be used; "
-                    f"the first: {faults[0].path}: {faults[0].problem}"
-                )
-            _write_header(image_file, (len(names), height, width, 3))
-            _write_header(label_file, (len(names), height, width))
-            for file in (image_file, label_file):
-                file.flush()
-                os.fsync(file.fileno())
-        if not labelled:
-            (building / "labels.npy").unlink()
-
+        table = train_id_table(class_set)
+        decode = partial(_decode, size=size, class_set=class_set, table=table, root=root)
+        written = _write_arrays(building, samples, size, decode, on_progress, workers)
+        if not written.names:
+            first = written.faults[0]
+            raise DataError(
+                f"{root}: none of the {len(samples)} samples can be used; "
+                f"the first: {first.path}: {first.problem}"
+            )
         meta = {
             "format": FORMAT,
             "key": key,
@@ -254,12 +223,12 @@ def _build(
             "size": list(size),
             "class_set": class_set.name,
             "created": time.time(),
-            "names": names,
-            "faults": [asdict(fault) for fault in faults],
-            "turned": turned,
+            "names": written.names,
+            "faults": [asdict(fault) for fault in written.faults],
+            "turned": written.turned,
             "arrays": {
                 name: {"bytes": (building / name).stat().st_size, "crc32": crc32(building / name)}
-                for name in arrays_of(labelled)
+                for name in arrays_of(are_labelled(samples))
             },
         }
         with open(building / "meta.json", "w", encoding="utf-8") as meta_file:
@@ -279,9 +248,67 @@ def _build(
             os.close(descriptor)
 
 
+_Arrays = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+"""Image and train ids of a sample at the size of the cache."""
+_Decoded = tuple[_Arrays | None, tuple[Fault, ...], bool]
+"""What a sample was decoded to, or its faults; whether its image has an orientation tag."""
+
+
+@dataclass
+class _Written:
+    """The names of the samples that were written, in their order; the faults of the others; the names of
+    those whose image has an orientation tag."""
+
+    names: list[str] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    turned: list[str] = field(default_factory=list)
+
+
+def _write_arrays(
+    building: Path,
+    samples: Sequence[Sample],
+    size: tuple[int, int],
+    decode: Callable[[Sample], _Decoded],
+    on_progress: Callable[[int, int], None] | None,
+    workers: int | None,
+) -> _Written:
+    """Decode the samples into images.npy uint8 [N, height, width, 3] and, where they have labels, labels.npy
+    uint8 [N, height, width]. Faulty samples leave no gap.
+
+    Written in order with plain writes, not through a memory map: on a full disk a write raises OSError, where
+    a store to mapped memory kills the process (SIGBUS).
+    """
+    labelled, written = are_labelled(samples), _Written()
+    with (
+        open(building / "images.npy", "wb") as image_file,
+        open(building / "labels.npy", "wb") as label_file,
+    ):
+        _write_headers(image_file, label_file, len(samples), size)
+        with closing(map_in_order(decode, samples, workers)) as decoded:
+            for done, (arrays, faults, is_turned) in enumerate(decoded, start=1):
+                sample = samples[done - 1]
+                written.faults.extend(faults)
+                if is_turned:
+                    written.turned.append(sample.name)
+                if arrays is not None:
+                    written.names.append(sample.name)
+                    image_file.write(arrays[0].data)
+                    if labelled:
+                        label_file.write(arrays[1].data)
+                if on_progress:
+                    on_progress(done, len(samples))
+        _write_headers(image_file, label_file, len(written.names), size)
+        for file in (image_file, label_file):
+            file.flush()
+            os.fsync(file.fileno())
+    if not labelled:
+        (building / "labels.npy").unlink()
+    return written
+
+
 def _decode(
     sample: Sample, size: tuple[int, int], class_set: ClassSet, table: NDArray[np.uint8], root: Path
-) -> tuple[tuple[NDArray[np.uint8], NDArray[np.uint8]] | None, tuple[Fault, ...], bool]:
+) -> _Decoded:
     """Image [height, width, 3] and train ids [height, width] of one sample, or its faults; whether the image
     has an orientation tag."""
     pair, faults = read_pair(sample, class_set, root)
@@ -293,11 +320,13 @@ def _decode(
     return (small, target), (), orientation(image) != 1
 
 
-def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
-    """Write the .npy header at the start. NumPy pads it so that another first dimension fits in its place."""
-    file.seek(0)
-    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, header)
+def _write_headers(images: BinaryIO, labels: BinaryIO, count: int, size: tuple[int, int]) -> None:
+    """Write the .npy headers of so many samples at the start. NumPy pads them so that those of another count
+    fit in their place."""
+    for file, shape in ((images, (count, *size, 3)), (labels, (count, *size))):
+        file.seek(0)
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
 
 
 def _bytes_needed(samples: Sequence[Sample], size: tuple[int, int]) -> int:
