@@ -52,6 +52,7 @@ def run_agent(
     Raises AgentError when another agent is at work here, or more free memory is given than any GPU has, and
     AgentConfigError.
     """
+    say = _unfailing(say)
     settings = Settings(workspace.root, options.given)
     leaving: list[int] = []
 
@@ -99,6 +100,17 @@ def run_agent(
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _unfailing(say: Say) -> Say:
+    """The same, whatever the system says to it: that the log's disk is full must not end an agent, which has
+    more to do than to speak."""
+
+    def said(line: str) -> None:
+        with contextlib.suppress(OSError):
+            say(line)
+
+    return said
 
 
 def refuse_impossible(gate: Gate, slots: Mapping[str, int]) -> None:

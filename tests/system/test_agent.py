@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -16,6 +18,7 @@ import pytest
 
 from engine.agent.agent import Agent
 from engine.agent.executors.local import StillHeld, is_held, start_worker
+from engine.agent.loop import AgentOptions, run_agent
 from engine.agent.presence import Presence
 from engine.agent.workers import kill_worker
 from engine.host.processes import available_cores, identify, is_alive
@@ -315,6 +318,24 @@ def test_a_journal_that_outlives_a_locked_database_is_ingested_when_it_is_back(
     assert (row.status, row.epoch) == ("finished", 3)
     events = [event.seq for event in read_all(run.journal) if event.event != "progress"]
     assert [event.seq for event in store.results.events(run.id)] == events
+
+
+def test_an_agent_whose_log_takes_nothing_more_goes_on(
+    workspace: Workspace, store: Store, queue: Queue
+) -> None:
+    runs = [queue(), queue()]
+    for run in runs:
+        shutil.rmtree(run.path)
+    said: list[str] = []
+
+    def say(line: str) -> None:
+        said.append(line)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    run_agent(workspace, AgentOptions(idle_exit=0.0), say)
+    assert {store.run(run.id).status for run in runs} == {"failed"}
+    assert said[-1] == "nothing to do; exiting"
+
 
 
 def test_two_workers_never_share_a_run(
