@@ -279,7 +279,7 @@ class Agent:
         for row in preempted:
             run = self.workspace.run_dir(row.id)
             with self.troubles.of(row.id):
-                if not is_held(run) and queue_again(self.store, run):
+                if not is_held(run) and queue_again(self.store, run, row):
                     self.say(f"{row.id} preempted, queued again")
 
     # ------------------------------------------------------------------ starting

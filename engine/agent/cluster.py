@@ -17,7 +17,7 @@ from pathlib import Path
 
 from engine.agent.executors import slurm
 from engine.agent.executors.slurm import SlurmError, SlurmJob
-from engine.agent.ingest import catch_up, claimed_attempt
+from engine.agent.ingest import catch_up, last_word
 from engine.agent.troubles import Troubles
 from engine.config.slurm import SlurmConfig
 from engine.host.patience import in_background
@@ -242,9 +242,7 @@ class Cluster:
                 self._watch(run, number)
                 self._end(self.watched[run.id], slurm.accounted_state(number) if number else "")
             else:
-                self.store.lifecycle.set_status(
-                    row.id, "starting", expect=("stopped",)
-                )  # the next step adopts it
+                self.store.lifecycle.set_status(row.id, "starting", seen=row)  # the next step adopts it
         elif not number:
             # Its agent died before it could submit it.
             status = "stopped" if row.status == "stopping" else "queued"
@@ -326,7 +324,7 @@ class Cluster:
                     run.id, "stopped", "stopped", f"job {submitted.job} was cancelled", seen=row
                 )
             else:
-                self._queue_again(run, ("stopped",), "it made room")
+                self._queue_again(row, "it made room")
         elif not row.ended and row.status != "queued":
             self._settle(submitted, row, state)
         keep_card(self.store, run)
@@ -337,17 +335,19 @@ class Cluster:
     def _settle(self, submitted: Submitted, row: RunRow, state: str) -> None:
         """Give a run an end whose journal tells none."""
         run, job = submitted.run, submitted.job
-        told = run.read_exit()
         how = f"job {job} ended as {state}" if state else f"job {job} is gone"
-        if told is not None and told.attempt >= max(row.attempt, claimed_attempt(row)):
-            end = (told.status, told.cause, told.message)
+        wanted = row.status == "stopping" or state.startswith("CANCELLED")
+        if (told := last_word(run, row)) is not None:
+            # Of one that made room, and was then taken out of Slurm's queue, it is the word of before.
+            cause = "stopped" if wanted and told.status == "stopped" else told.cause
+            end = (told.status, cause, told.message)
         elif submitted.at_work and row.status == "starting":
-            self._queue_again(run, ("starting",), f"{how}, which was an earlier attempt")
+            self._queue_again(row, f"{how}, which was an earlier attempt")
             return
-        elif row.status == "stopping" or state.startswith("CANCELLED"):
+        elif wanted:
             end = ("stopped", "stopped", "")
         elif state in STARTED_AGAIN:
-            self._queue_again(run, ("starting", "running"), how)
+            self._queue_again(row, how)
             return
         elif state == "TIMEOUT":
             end = ("failed", "timeout", f"{how}; slurm.signal_seconds was too short to save a checkpoint")
@@ -360,6 +360,6 @@ class Cluster:
         status, cause, message = end
         self.store.lifecycle.set_status(run.id, status, cause, submitted.damage or message, seen=row)
 
-    def _queue_again(self, run: RunDir, expect: tuple[str, ...], why: str) -> None:
-        if self.store.lifecycle.set_status(run.id, "queued", expect=expect):
-            self.say(f"{run.id} queued again: {why}")
+    def _queue_again(self, row: RunRow, why: str) -> None:
+        if self.store.lifecycle.set_status(row.id, "queued", seen=row):
+            self.say(f"{row.id} queued again: {why}")

@@ -142,5 +142,5 @@ class _Followed:
         settle(self.store, self.run, self.worker.returncode, self.killed_because)
         row = self.store.run(self.run.id)
         if row.cause == "preempted":
-            queue_again(self.store, self.run)
+            queue_again(self.store, self.run, row)
         return row

@@ -10,7 +10,7 @@ from typing import Any
 from engine.agent.executors.local import is_held
 from engine.agent.workers import CannotSignal, find_worker, kill_leftovers
 from engine.host.processes import ProcessIdentity, boot_id, is_alive
-from engine.run.directory import RunDir
+from engine.run.directory import ExitRecord, RunDir
 from engine.run.events import AnyEvent
 from engine.run.journal import JournalError, read_events
 from engine.store import END_STATUSES, IngestConflict, RunRow, Store
@@ -76,9 +76,10 @@ def has_living_worker(run: RunDir) -> bool:
     return is_held(run) if process is None else is_alive(process) is True
 
 
-def queue_again(store: Store, run: RunDir) -> bool:
-    """Put a stopped run back into the queue; False when it is not stopped any more."""
-    queued = store.lifecycle.set_status(run.id, "queued", expect=("stopped",))
+def queue_again(store: Store, run: RunDir, preempted: RunRow) -> bool:
+    """Put a run that had to make room back into the queue; False when it has changed since, as somebody may
+    have stopped it for good."""
+    queued = store.lifecycle.set_status(run.id, "queued", seen=preempted)
     if queued:
         keep_card(store, run)
     return queued
@@ -130,6 +131,14 @@ def claimed_attempt(row: RunRow) -> int:
     return int((row.claimed_by or {}).get("attempt", 0))
 
 
+def last_word(run: RunDir, row: RunRow) -> ExitRecord | None:
+    """How the worker of a run's latest attempt says that it ended, None where it left no word."""
+    told = run.read_exit()
+    if told is None or told.attempt < max(row.attempt, claimed_attempt(row)):
+        return None
+    return told if told.status in END_STATUSES else None
+
+
 def _end(
     run: RunDir, row: RunRow, process: ProcessIdentity | None, exit_status: int | None, killed_because: str
 ) -> tuple[str, str, str]:
@@ -138,12 +147,7 @@ def _end(
         return "failed", "exception", f"its folder {run.path} is gone"
     if process is not None and process.boot_id != boot_id():
         return "lost", "lost_host", f"{process.host} was restarted during the run"
-    told = run.read_exit()
-    if (
-        told is not None
-        and told.attempt >= max(row.attempt, claimed_attempt(row))
-        and told.status in END_STATUSES
-    ):
+    if (told := last_word(run, row)) is not None:
         return told.status, told.cause, told.message
     if killed_because:
         return "failed", "killed", killed_because

@@ -66,8 +66,9 @@ class Lifecycle:
         """Say what is to become of a run, or what has become of a worker that cannot say it any more.
 
         With `expect` only when the status is one of those, in one step: of two who change it, one gets True.
-        With `seen` only while status and claim are those of this snapshot: what was found out of its worker
-        says nothing about the next one. Returns whether the status was set.
+        With `seen` only while status, cause and claim are those of this snapshot: what was found out of its
+        worker says nothing about the next one, nor about a wish that came later. Returns whether the status
+        was set.
         """
         check_status(status)
         now = time.time()
@@ -85,8 +86,10 @@ class Lifecycle:
             if expect is not None:
                 statement = statement.where(runs.c.status.in_(list(expect)))
             if seen is not None:
-                now_there = sa.select(runs.c.status, runs.c.claimed_by).where(runs.c.id == run_id)
-                if tuple(connection.execute(now_there).one()) != (seen.status, seen.claimed_by):
+                now_there = sa.select(runs.c.status, runs.c.cause, runs.c.claimed_by).where(
+                    runs.c.id == run_id
+                )
+                if tuple(connection.execute(now_there).one()) != (seen.status, seen.cause, seen.claimed_by):
                     return False
             return connection.execute(statement).rowcount == 1
 

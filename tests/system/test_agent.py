@@ -22,6 +22,7 @@ from engine.agent.loop import AgentOptions, run_agent
 from engine.agent.presence import Presence
 from engine.agent.workers import kill_worker
 from engine.host.processes import available_cores, identify, is_alive
+from engine.requests.lifecycle import stop
 from engine.run.directory import RunDir
 from engine.run.events import Started
 from engine.run.journal import read_all
@@ -336,6 +337,20 @@ def test_an_agent_whose_log_takes_nothing_more_goes_on(
     assert {store.run(run.id).status for run in runs} == {"failed"}
     assert said[-1] == "nothing to do; exiting"
 
+
+def test_a_run_that_was_stopped_since_it_made_room_is_not_queued_again(
+    workspace: Workspace, store: Store, queue: Queue, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = queue()
+    store.queue.take(run.id, agent.me, ("queued",))
+    store.lifecycle.set_status(run.id, "stopped", "preempted")
+
+    def stop_meanwhile(orphans: object) -> None:
+        assert stop(workspace, store, [store.run(run.id)]) == ["stopped"]
+
+    monkeypatch.setattr(agent.cluster, "step", stop_meanwhile)
+    agent.step()
+    assert (store.run(run.id).status, store.run(run.id).cause) == ("stopped", "stopped")
 
 
 def test_two_workers_never_share_a_run(

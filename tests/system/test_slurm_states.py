@@ -194,6 +194,26 @@ def test_who_made_room_and_was_cancelled_while_no_agent_was_there_stays_stopped(
     assert len(cluster_of.scripts) == 1
 
 
+@pytest.mark.parametrize("by", ["stop", "scancel"])
+def test_who_made_room_and_is_taken_out_of_slurms_queue_stays_stopped(
+    cluster_of: MadeUpSlurm, agent: Agent, queue: Queue, store: Store, by: str
+) -> None:
+    run = made_room(cluster_of, agent, queue)
+    run.write_exit(1, "stopped", "preempted")
+    cluster_of.show("PENDING", restarts=1)
+    agent.step()
+    assert store.run(run.id).status == "starting"
+    if by == "stop":
+        store.lifecycle.set_status(run.id, "stopping", expect=("starting",))
+        agent.step()
+        assert cluster_of.cancelled == ["7"]
+    cluster_of.show("CANCELLED", restarts=1)
+    for _ in range(3):
+        agent.step()
+    assert (store.run(run.id).status, store.run(run.id).cause) == ("stopped", "stopped")
+    assert len(cluster_of.scripts) == 1
+
+
 def test_a_job_that_slurm_starts_again_is_waited_for(
     cluster_of: MadeUpSlurm, agent: Agent, queue: Queue, store: Store
 ) -> None:
