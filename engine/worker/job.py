@@ -18,6 +18,7 @@ from engine.components.outside import outside_code
 from engine.config.run_config import RunConfig
 from engine.config.stored import flat_values
 from engine.errors import EngineError
+from engine.exits import summary
 from engine.learning.distributed import ALONE, Group
 from engine.learning.hardware import Hardware
 from engine.plugins import loaded_plugins
@@ -116,9 +117,9 @@ class Job:
                 self._event_file.add_config(config, self.run.id, time.time())
             self._event_file.add_epoch(event, event.epoch, time.time())
             self._event_file.flush()
-        except (ImportError, OSError) as error:
+        except Exception as error:  # also what an import of a package that does not fit the others may raise
             self._plots_lost = True
-            self.say(f"warning: nothing more is written for TensorBoard: {error}")
+            self.say(f"warning: nothing more is written for TensorBoard: {summary(error)}")
 
     def say(self, line: str) -> None:
         """A line for log.txt."""

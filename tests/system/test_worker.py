@@ -20,8 +20,10 @@ from engine.config.run_config import RunConfig
 from engine.host.processes import is_alive
 from engine.run.directory import RunDir
 from engine.run.events import Checkpoint, Data, Epoch, Failed, Finished, Gallery, Started, Stopped
-from engine.run.journal import read_all
+from engine.run.journal import JournalWriter, read_all
 from engine.run.scoring_events import Result
+from engine.worker.job import Job
+from tests.engine.made_up_runs import epoch_event
 from tests.system.conftest import start_worker, wait_for_event, work
 
 MakeRun = Callable[[RunConfig], RunDir]
@@ -341,3 +343,23 @@ def test_a_step_that_batch_norm_refuses_ends_a_run_before_its_first(
     failed = events[-1]
     assert isinstance(failed, Failed)
     assert failed.message.endswith("(8 training images, batch_size=7); data.size=32x32 or batch_size=8 works")
+
+
+def test_whatever_is_wrong_with_tensorboard_costs_the_plots_and_not_the_run(
+    new_run: Callable[[RunConfig], RunDir],
+    tiny: RunConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def refuse(folder: Path) -> None:
+        raise TypeError("Descriptors cannot be created directly.")  # by a protobuf that is too new for it
+
+    monkeypatch.setattr("engine.worker.job.EventFile", refuse)
+    run = new_run(with_values(tiny, {"report.tensorboard": True}))
+    with JournalWriter(run.journal) as journal:
+        job = Job(run, run.read_config(), journal, run.path)
+        for epoch in (1, 2):
+            job.record(epoch_event(epoch, "val", 0.5))
+    assert [event.event for event in read_all(run.journal)] == ["epoch", "epoch"]
+    told = "nothing more is written for TensorBoard: TypeError: Descriptors cannot be created directly."
+    assert capfd.readouterr().out.count(told) == 1
