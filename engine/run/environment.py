@@ -84,8 +84,12 @@ def installed_packages() -> dict[str, str]:
     which is imported."""
     found: dict[str, str] = {}
     for package in distributions():
+        try:
+            metadata = package.read_text("METADATA") or package.read_text("PKG-INFO") or ""
+        except UnicodeDecodeError:  # of an old package; Python itself cannot tell its name either
+            continue
         # Parsing all of the metadata, descriptions too, would take most of the time.
-        head = (package.read_text("METADATA") or package.read_text("PKG-INFO") or "").partition("\n\n")[0]
+        head = metadata.partition("\n\n")[0]
         told = dict(re.findall(r"^(Name|Version):[ \t]*(.+?)[ \t]*$", head, re.MULTILINE))
         if len(told) == 2:
             found.setdefault(re.sub(r"[-_.]+", "-", told["Name"]).lower(), told["Version"])

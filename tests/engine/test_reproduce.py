@@ -214,4 +214,16 @@ def test_each_attempt_has_its_record_and_keeps_what_was_known(first: RunDir) -> 
     known = read_environments(first)
     assert known[1] == HERE.model_copy(update={"split_sha256": "s" * 64})
     assert known[2].python == "CPython 3.13.0"
-    assert "torch" in installed_packages()
+
+
+def test_installed_packages_are_listed_beside_one_whose_metadata_are_not_utf8(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, author in (("old", b"Ren\xe9"), ("new", b"Ren\xc3\xa9")):
+        folder = tmp_path / f"{name}-1.0.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_bytes(b"Name: %s\nVersion: 1.0\nAuthor: %s\n" % (name.encode(), author))
+    monkeypatch.syspath_prepend(tmp_path)
+    found = installed_packages()
+    assert found["new"] == "1.0"
+    assert "torch" in found
