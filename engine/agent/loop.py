@@ -52,7 +52,7 @@ def run_agent(
     Raises AgentError when another agent is at work here, or more free memory is given than any GPU has, and
     AgentConfigError.
     """
-    say = _suffering_no_error(say)
+    say = _unfailing(say)
     settings = Settings(workspace.root, options.given)
     leaving: list[int] = []
 
@@ -102,7 +102,7 @@ def run_agent(
             signal.signal(number, handler)
 
 
-def _suffering_no_error(say: Say) -> Say:
+def _unfailing(say: Say) -> Say:
     """The same, whatever the system says to it: that the log's disk is full must not end an agent, which has
     more to do than to speak."""
 
