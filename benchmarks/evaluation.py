@@ -125,7 +125,7 @@ def measure(config: RunConfig, root: Path) -> None:
     with JournalWriter(run.journal) as journal, gallery:
         job = Observer(run, config, journal, root / "cache")
         job.done, job.memory = [], []
-        kept = Kept.of(job, network, Beside.of(about, network.classes))
+        kept = Kept.of(job, pairs, network, Beside.of(about, network.classes))
         score_images(job, about, pairs, network, kept, gallery)
     whole = np.diff(job.done)
     seconds = statistics.median(network.seconds[1:])
