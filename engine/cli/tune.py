@@ -20,7 +20,8 @@ from engine.requests.configs import base_config, check_runnable
 from engine.requests.initial_weights import names_a_run, settle_sources
 from engine.requests.refusals import refuse_unkeepable
 from engine.requests.tuning.goals import GOALS, refuse_unfit
-from engine.requests.tuning.search import RUN, News, Search, Searching, searching
+from engine.requests.tuning.search import RUN, News, Searching, searching
+from engine.requests.tuning.searched import Search
 from engine.requests.tuning.space import parse_space
 from engine.run.environment import text_digest
 from engine.run.files import absolute

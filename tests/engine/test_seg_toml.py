@@ -66,6 +66,9 @@ def test_a_device_that_does_not_suit_a_file_is_replaced_by_the_one_that_is_typed
     assert "device: cuda:1 is chosen by Slurm; with executor=slurm it must be cuda" in told.err
     for command in (f"run {file} device=cuda", f"sweep {file} device=cuda seed=0,1"):
         assert "#SBATCH --gres=gpu:1" in seg(command).out
+    search = f"tune {file} seed=0,1 --sampler grid --trials 1 --experiment e"
+    assert "device: cuda:1 is chosen by Slurm" in seg(search).err
+    assert "chosen by Slurm" not in seg(f"{search} device=cuda").err
 
 
 def test_a_run_takes_what_nobody_says_from_the_workspace(made: Workspace, seg: Command) -> None:

@@ -22,15 +22,12 @@ from engine.agent.ingest import refresh
 from engine.agent.presence import ensure_agent
 from engine.components.origin import ComponentError
 from engine.config.keys import ConfigError
-from engine.config.run_config import RunConfig
-from engine.config.run_defaults import RunDefaults
-from engine.requests.configs import changed_config
 from engine.requests.derive import checkpoint_of, derived_config, where_it_trains
 from engine.requests.lifecycle import change_tags, requeue, stop
 from engine.requests.queueing import Place, enqueue
 from engine.requests.refusals import Refused
 from engine.requests.tuning.goals import GOALS, make_pruner, make_sampler, most_epochs
-from engine.requests.tuning.space import Axis
+from engine.requests.tuning.searched import CONTENT, Search
 from engine.run.directory import RunCard, new_run_id
 from engine.run.files import FileLock
 from engine.store import BEST, PRUNED, NoSuchRun, RunRow, Store
@@ -46,52 +43,6 @@ MOST_RESUMES = 3
 
 RUN, EVALUATION, STOPPED, RESUMES, SETTINGS = "run", "evaluation", "pruned", "resumes", "settings"
 """What is kept of a trial, and of the study."""
-
-CONTENT = "content of the recipe's file"
-"""The setting that tells a file that was edited."""
-
-
-@dataclass(frozen=True)
-class Search:
-    """What is searched. `name` is the experiment of the runs. `recipe` is the name of one or a TOML file,
-    `content` a digest of the file, "" of a name, and `base` its config. `fixed` are the assignments of all
-    trials, `defaults` what they have where the recipe leaves it open. `parallel` is how many are in the queue
-    or at work at once."""
-
-    name: str
-    recipe: str
-    content: str
-    base: RunConfig
-    data: Path | None
-    axes: tuple[Axis, ...]
-    fixed: tuple[str, ...]
-    defaults: RunDefaults
-    trials: int
-    metrics: tuple[str, ...]
-    sampler: str
-    pruner: str
-    parallel: int
-    seed: int
-    priority: int
-    tags: tuple[str, ...]
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What must be the same when a search goes on; more trials may be asked for."""
-        return {
-            "recipe": self.recipe,
-            CONTENT: self.content,
-            "data": str(self.data) if self.data is not None else self.defaults.data,
-            "varies": {axis.key: str(axis.distribution()) for axis in self.axes},
-            "sampler": self.sampler if self.sampler == "grid" else "",
-            "fixed": sorted(self.fixed),
-            "metrics": list(self.metrics),
-        }
-
-    def config(self, values: dict[str, Any]) -> RunConfig:
-        """The config of a trial. Raises ConfigError."""
-        changes = [f"{axis.key}={axis.typed(values[axis.key])}" for axis in self.axes]
-        return changed_config(self.base, [*self.fixed, *changes], self.data)
 
 
 @dataclass(frozen=True)
