@@ -130,7 +130,7 @@ class Agent:
     @property
     def idle(self) -> bool:
         """Whether nothing is in its care and nothing waits that may start some day by itself."""
-        return not self.watched and not self.cluster.watched and not self.store.queue.goes_on()
+        return not self.watched and not self.cluster.busy and not self.store.queue.goes_on()
 
     # ------------------------------------------------------------------ runs that others started
 

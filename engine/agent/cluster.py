@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, wait
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import wait
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from engine.agent.executors import slurm
 from engine.agent.executors.slurm import SlurmError, SlurmJob
@@ -33,7 +34,7 @@ ASK_SECONDS = 2.0
 """How often Slurm is asked for its jobs."""
 
 ANSWER_SECONDS = 2.0
-"""How long the agent waits for the answer, before it goes on without."""
+"""How long the agent waits for Slurm in one step, before it goes on without."""
 
 RETRY_SECONDS = 30.0
 """How long a submission waits that Slurm has no room for now."""
@@ -44,6 +45,10 @@ STARTED_AGAIN = ("NODE_FAIL", "BOOT_FAIL", "PREEMPTED")
 """Ends of a job that say nothing against its run."""
 
 Say = Callable[[str], None]
+
+T = TypeVar("T")
+Turn = Generator[None, None, T]
+"""Work that asks Slurm, and pauses while it does not answer; what it returns is its result."""
 
 
 @dataclass
@@ -66,7 +71,11 @@ class Submitted:
 
 
 class Cluster:
-    """Does all that is to be done now at each `step`; while there is nothing, Slurm is not asked."""
+    """Does all that is to be done now at each `step`; while there is nothing, Slurm is not asked.
+
+    Slurm is asked one thing after the other. What is to be done pauses while an answer is awaited, so that a
+    controller that takes long keeps the agent from nothing else.
+    """
 
     def __init__(
         self,
@@ -83,48 +92,74 @@ class Cluster:
         self._jobs: dict[str, SlurmJob] = {}
         self._waiting = False
         self._looked_at = self._tried_at = self._asked_at = self._not_before = float("-inf")
-        self._asking: Future[list[SlurmJob]] | None = None
+        self._round: Turn[None] | None = None
+        self._patient_until = float("-inf")
+        self._submitting: set[str] | None = None
         self._known: dict[str, list[str]] = {}
         self._trouble = ""
 
+    @property
+    def busy(self) -> bool:
+        """Whether runs are in its care, or Slurm has been asked something and has not answered yet."""
+        return bool(self.watched) or self._round is not None
+
     def step(self, orphans: Sequence[RunRow]) -> None:
         """`orphans` are runs, active or preempted, that nobody looks after. Raises StoreError."""
+        self._patient_until = time.monotonic() + ANSWER_SECONDS
+        going_on, self._round = self._round or self._go_round(orphans), None  # an error ends it
+        try:
+            next(going_on)
+        except StopIteration:
+            return
+        self._round = going_on
+        self._read_journals()
+
+    def _go_round(self, orphans: Sequence[RunRow]) -> Turn[None]:
         now = time.monotonic()
         if now - self._looked_at >= ASK_SECONDS:
             self._looked_at, self._waiting = now, self.store.queue.has_next(DEVICES, executor=SLOT)
         if not (orphans or self._waiting or self.watched):
             return
-        if not self._is_told(now):  # what journals say holds all the same
-            for run_id in self.troubles.last(self.watched):
-                with self.troubles.of(run_id):
-                    self._read_journal(self.watched[run_id])
+        if now - self._tried_at >= ASK_SECONDS:
+            yield from self._list_jobs(bool(orphans))
+        if self._asked_at != self._tried_at:
+            self._read_journals()
             return
         for row in orphans:
             with self.troubles.of(row.id):
-                self._take_in(row)
+                yield from self._take_in(row)
         for run_id in self.troubles.last(self.watched):
             with self.troubles.of(run_id) as there:
-                self._look_after(self.watched[run_id])
+                yield from self._look_after(self.watched[run_id])
             if not there:  # it ended, was seen to have, and was deleted since the last step
                 self.watched.pop(run_id, None)
         if self._waiting and now >= self._not_before:
-            self._submit_all()
+            yield from self._submit_all()
             self._waiting = False
 
-    def _is_told(self, now: float) -> bool:
-        """Ask Slurm for its jobs every ASK_SECONDS; False while it does not answer. A controller that takes
-        long keeps the agent from nothing else."""
-        if self._asking is None and now - self._tried_at >= ASK_SECONDS:
-            self._tried_at, self._asking = now, in_background(slurm.list_jobs)
-            wait([self._asking], ANSWER_SECONDS)
-        if self._asking is not None and self._asking.done():
-            answer, self._asking = self._asking, None
-            try:
-                self._jobs = {job.id: job for job in answer.result()}
-                self._asked_at, self._trouble = self._tried_at, ""
-            except SlurmError as error:
-                self._tell_trouble(str(error))
-        return self._asked_at == self._tried_at
+    def _list_jobs(self, orphans: bool) -> Turn[None]:
+        self._tried_at = time.monotonic()
+        # The list may lack what is submitted meanwhile: an agent that is killed leaves its sbatch at work.
+        self._submitting = slurm.being_submitted() if orphans else None
+        try:
+            self._jobs = {job.id: job for job in (yield from self._answer(slurm.list_jobs))}
+            self._asked_at, self._trouble = self._tried_at, ""
+        except SlurmError as error:
+            self._tell_trouble(str(error))
+
+    def _answer(self, question: Callable[[], T]) -> Turn[T]:
+        """What Slurm answers; raises what the question raises."""
+        answer = in_background(question)
+        wait([answer], max(0.0, self._patient_until - time.monotonic()))
+        while not answer.done():
+            yield
+        return answer.result()
+
+    def _read_journals(self) -> None:
+        """What journals say holds whether Slurm answers or not."""
+        for run_id in self.troubles.last(self.watched):
+            with self.troubles.of(run_id):
+                self._read_journal(self.watched[run_id])
 
     # ------------------------------------------------------------------ what Slurm has
 
@@ -155,7 +190,7 @@ class Cluster:
 
     # ------------------------------------------------------------------ submitting
 
-    def _submit_all(self) -> None:
+    def _submit_all(self) -> Turn[None]:
         """Claim what is queued; runs that want the same of the cluster go as one array."""
         groups: dict[SlurmConfig, list[RunDir]] = {}
         in_order: list[RunDir] = []
@@ -180,12 +215,12 @@ class Cluster:
         left: set[RunDir] = set()
         for wanted, runs in groups.items():
             for first in range(0, len(runs), slurm.LARGEST_ARRAY):
-                left.update(self._submit(wanted, runs[first : first + slurm.LARGEST_ARRAY]))
+                left.update((yield from self._submit(wanted, runs[first : first + slurm.LARGEST_ARRAY])))
         for run in in_order:
             if run in left:
                 self.store.lifecycle.set_status(run.id, "queued", expect=("starting",))
 
-    def _submit(self, wanted: SlurmConfig, runs: list[RunDir]) -> list[RunDir]:
+    def _submit(self, wanted: SlurmConfig, runs: list[RunDir]) -> Turn[list[RunDir]]:
         """Submit as many of these runs as Slurm takes, as one array if it takes that; returns those that it
         has no room for now."""
         name = slurm.new_name(runs)
@@ -196,15 +231,15 @@ class Cluster:
             script.parent.mkdir(exist_ok=True)
             with replacing(script) as stream:
                 stream.write(slurm.job_script(name, runs, wanted, self.workspace.cache).encode())
-            number = slurm.submit(script)
+            number = yield from self._answer(lambda: slurm.submit(script))
         except (SlurmError, OSError) as error:
             too_many = isinstance(error, SlurmError) and error.too_many
             if too_many:  # and there is no job that the script is kept for
                 script.unlink(missing_ok=True)
             if too_many and len(runs) > 1:
                 half = len(runs) // 2
-                left = self._submit(wanted, runs[:half])
-                return left + runs[half:] if left else self._submit(wanted, runs[half:])
+                left = yield from self._submit(wanted, runs[:half])
+                return left + runs[half:] if left else (yield from self._submit(wanted, runs[half:]))
             if isinstance(error, SlurmError) and error.passing:
                 self._not_before = time.monotonic() + RETRY_SECONDS
                 self._tell_trouble(f"{error}; tried again in {RETRY_SECONDS:g} s")
@@ -227,7 +262,7 @@ class Cluster:
             keep_card(self.store, self.workspace.run_dir(run_id))
             self.say(f"{run_id} failed: {message}")
 
-    def _take_in(self, row: RunRow) -> None:
+    def _take_in(self, row: RunRow) -> Turn[None]:
         """Look after a run whose agent is gone."""
         run, job = self.workspace.run_dir(row.id), self._job_of(row.id)
         with contextlib.suppress(JournalError):  # whoever looks after it tells of that
@@ -240,10 +275,12 @@ class Cluster:
         elif row.ended:
             if job is None:
                 self._watch(run, number)
-                self._end(self.watched[run.id], slurm.accounted_state(number) if number else "")
+                yield from self._end(self.watched[run.id])
             else:
                 self.store.lifecycle.set_status(row.id, "starting", seen=row)  # the next step adopts it
         elif not number:
+            if self._may_be_submitted(row.id):
+                return
             # Its agent died before it could submit it.
             status = "stopped" if row.status == "stopping" else "queued"
             if self.store.lifecycle.set_status(
@@ -256,9 +293,14 @@ class Cluster:
             self.watched[row.id].since = float("-inf")
             self.say(f"{row.id} adopted (job {number})")
 
+    def _may_be_submitted(self, run_id: str) -> bool:
+        """Whether a run that has no job in the list may get one all the same."""
+        submitting = self._submitting
+        return submitting is None or any(run_id in self._runs_of(name) for name in submitting)
+
     # ------------------------------------------------------------------ watching
 
-    def _look_after(self, submitted: Submitted) -> None:
+    def _look_after(self, submitted: Submitted) -> Turn[None]:
         run, job = submitted.run, self._jobs.get(submitted.job)
         if job is not None and not self._is_for(job, run.id):
             job = None  # the database names another's
@@ -266,11 +308,11 @@ class Cluster:
         if submitted.since > self._asked_at:
             return  # Slurm was asked before it was submitted
         if job is None or not job.alive:
-            self._end(submitted, job.state if job is not None else slurm.accounted_state(submitted.job))
+            yield from self._end(submitted, job)
             return
         row = self.store.run(run.id)
         if row.status == "stopping":
-            self._stop(submitted, job)
+            yield from self._stop(submitted, job)
         elif job.restarts > submitted.restarts:
             submitted.restarts, submitted.at_work = job.restarts, False
             self.say(f"{run.id}: Slurm starts job {job.id} again ({job.reason or job.state})")
@@ -287,24 +329,24 @@ class Cluster:
                 self.say(f"{run.id}: {error}")
             submitted.damage = str(error)
 
-    def _stop(self, submitted: Submitted, job: SlurmJob) -> None:
+    def _stop(self, submitted: Submitted, job: SlurmJob) -> Turn[None]:
         """Once with each listing, until the job is not among the living: Slurm may not answer at first."""
         if submitted.tried == self._asked_at:
             return
         submitted.tried, now = self._asked_at, time.monotonic()
         try:
             if job.waiting and not submitted.cancelled:
-                slurm.cancel(job.id)
+                yield from self._answer(lambda: slurm.cancel(job.id))
                 submitted.cancelled = True
                 self.say(f"{submitted.run.id} taken out of Slurm's queue (job {job.id})")
             elif submitted.asked is None and not job.waiting:
-                slurm.interrupt(job.id)
-                submitted.asked = now
+                yield from self._answer(lambda: slurm.interrupt(job.id))
+                submitted.asked = time.monotonic()
                 self.say(f"{submitted.run.id} asked to stop (job {job.id})")
             elif (
                 submitted.asked is not None and not submitted.cancelled and now - submitted.asked > self.grace
             ):
-                slurm.cancel(job.id)
+                yield from self._answer(lambda: slurm.cancel(job.id))
                 submitted.cancelled = True
                 self.say(f"{submitted.run.id} cancelled: it did not stop within {self.grace:g} s")
         except SlurmError as error:  # it may have ended just now; the next listing says so
@@ -312,9 +354,15 @@ class Cluster:
                 self.say(f"{submitted.run.id}: {error}")
             submitted.refusal = str(error)
 
-    def _end(self, submitted: Submitted, state: str) -> None:
-        """A job is no more. `state` is how Slurm says that it ended, "" when it does not."""
+    def _end(self, submitted: Submitted, job: SlurmJob | None = None) -> Turn[None]:
+        """A job is no more; None where Slurm does not list it any more."""
         run = submitted.run
+        if job is not None:
+            state = job.state
+        elif submitted.job:
+            state = yield from self._answer(lambda: slurm.accounted_state(submitted.job))
+        else:
+            state = ""  # nobody knows which job it was
         del self.watched[run.id]
         row = self.store.run(run.id)
         if (row.status, row.cause) == ("stopped", "preempted"):

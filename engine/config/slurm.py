@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import shlex
 from typing import Annotated
 
 from pydantic import AfterValidator
 
+from engine.components.stored import is_reading_stored
 from engine.config.fields import Section, option
 
 
@@ -17,6 +19,9 @@ def _options(text: str) -> str:
 
 
 Extra = Annotated[str, AfterValidator(_options)]
+NOT_FOR_EXTRA = {"-J": "--job-name", "-a": "--array", "-M": "--clusters", "-W": "--wait"}
+"""Options of sbatch with which a job would not be found again, or would not be let go of."""
+
 WORD = r"^[A-Za-z0-9_.,:@+-]*$"
 SLURM_TIME = r"^$|^\d+$|^\d+:\d\d$|^\d+:\d\d:\d\d$|^\d+-\d+(:\d\d){0,2}$"
 
@@ -67,6 +72,8 @@ class SlurmConfig(Section):
         does, and where it is no job."""
         if not is_job:
             return "slurm.dry_run: needs executor=slurm" if self.dry_run else ""
+        if not is_reading_stored() and (problem := self._problem_of_extra()):
+            return f"slurm.extra: {problem}"
         if device.startswith("cuda:"):
             return f"device: {device} is chosen by Slurm; with executor=slurm it must be cuda"
         if device == "cuda" and self.gpus == 0:
@@ -74,4 +81,15 @@ class SlurmConfig(Section):
         if device != "cpu" and devices != "auto" and int(devices) > self.gpus > 0:
             told = f"devices: {devices} are more than slurm.gpus={self.gpus}"
             return f"{told}; devices=auto uses what the job gets"
+        return ""
+
+    def _problem_of_extra(self) -> str:
+        for line in self.lines:
+            try:
+                words = shlex.split(line, comments=True) if line.startswith("-") else []
+            except ValueError as error:
+                return f"{line}: {error}"
+            for word in words:
+                if word[:2] in NOT_FOR_EXTRA or word.partition("=")[0] in NOT_FOR_EXTRA.values():
+                    return f"{word} is for the agent to say, which has to find its jobs again; leave it out"
         return ""

@@ -82,9 +82,13 @@ def test_what_a_script_asks_for_outranks_variables_of_sbatch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = tmp_path / "sbatch"
-    program.write_text(f"#!/bin/sh\nprintf '%s\\n' \"$@\" >{tmp_path}/asked; echo '12;here'\n")
+    program.write_text(
+        f"#!/bin/sh\nprintf '%s\\n' \"$@\" >{tmp_path}/asked; env >{tmp_path}/told; echo '12;here'\n"
+    )
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    for name in ("SBATCH_WAIT", "SBATCH_CLUSTERS", "SBATCH_RESERVATION"):
+        monkeypatch.setenv(name, "x")
     about = SlurmConfig(account="lab", extra="--comment='two words' # why; -q high; echo '#SBATCH --hold'")
     script = tmp_path / "job.sh"
     script.write_text(slurm.job_script("seg-name", [RunDir(tmp_path / "abcd1234")], about, tmp_path))
@@ -94,3 +98,5 @@ def test_what_a_script_asks_for_outranks_variables_of_sbatch(
     assert asked[asked.index("-q") + 1] == "high"
     assert not {"#", "why", "--hold"} & set(asked)
     assert asked[-1] == str(script)
+    told = {line for line in (tmp_path / "told").read_text().splitlines() if line.startswith("SBATCH_")}
+    assert told == {"SBATCH_RESERVATION=x"}, "it would wait for the job's end, or submit it elsewhere"

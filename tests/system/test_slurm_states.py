@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
-from threading import Event
+from typing import Any
 
 import pytest
 
@@ -12,6 +17,7 @@ from engine.agent.agent import Agent
 from engine.agent.executors import slurm
 from engine.agent.executors.slurm import SlurmError, SlurmJob
 from engine.agent.ingest import catch_up
+from engine.config.slurm import SlurmConfig
 from engine.host.processes import identify
 from engine.run.directory import RunDir
 from engine.run.events import Started, Stopped
@@ -54,6 +60,26 @@ class MadeUpSlurm:
         """Let squeue show the job that was submitted last."""
         name = self.scripts[-1].rpartition("/")[2].removesuffix(".sh")
         self.jobs = [SlurmJob(str(6 + len(self.scripts)), name, state, restarts, "")]
+
+
+class LateAnswers:
+    """Slurm's answers come when the test says so."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._open: list[tuple[Callable[[], Any], Future[Any]]] = []
+        monkeypatch.setattr(cluster, "ANSWER_SECONDS", 0.0)
+        monkeypatch.setattr(cluster, "in_background", self.ask)
+
+    def ask(self, question: Callable[[], Any]) -> Future[Any]:
+        answer: Future[Any] = Future()
+        self._open.append((question, answer))
+        return answer
+
+    def come(self) -> None:
+        """Let the one question that waits be answered."""
+        ((question, answer),) = self._open
+        self._open.clear()
+        answer.set_result(question())
 
 
 @pytest.fixture
@@ -442,21 +468,94 @@ def test_while_slurm_takes_its_time_the_agent_goes_on_and_hears_the_late_answer(
     agent.step()
     cluster_of.show("RUNNING")
     come_up(run).close()
-    released, answered = Event(), Event()
+    late = LateAnswers(monkeypatch)
+    agent.step()
+    assert store.run(run.id).status == "running", "its journal is read"
+    cluster_of.jobs = []
+    late.come()  # squeue
+    agent.step()
+    with JournalWriter(run.journal, attempt=1) as journal:
+        journal.write(Stopped(cause="stopped", epoch=0))
+    agent.step()
+    assert store.run(run.id).status == "stopped", "while sacct is asked for what squeue does not know"
+    assert run.id in agent.cluster.watched
+    late.come()  # sacct
+    agent.step()
+    assert run.id not in agent.cluster.watched
 
-    def list_jobs() -> list[SlurmJob]:
-        released.wait(30)
-        answered.set()
-        return []
 
-    with monkeypatch.context() as slow:
-        slow.setattr(cluster, "ANSWER_SECONDS", 0.0)
-        slow.setattr(slurm, "list_jobs", list_jobs)
+def test_while_sbatch_takes_its_time_the_agent_goes_on_and_its_job_is_noted(
+    cluster_of: MadeUpSlurm, agent: Agent, queue: Queue, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = queue(executor="slurm")
+    late = LateAnswers(monkeypatch)
+    agent.step()
+    late.come()  # squeue
+    for _ in range(3):
         agent.step()
-        assert not answered.is_set()
-        assert store.run(run.id).status == "running", "its journal is read"
-        released.set()
-        assert agent.cluster._asking is not None
-        assert agent.cluster._asking.result(30) == []
+    assert cluster_of.scripts == []
+    assert store.run(run.id).status == "starting"
+    assert not agent.idle, "it would leave"
+    late.come()  # sbatch
+    agent.step()
+    assert (store.run(run.id).claimed_by or {})["job"] == "7"
+    cluster_of.show("PENDING")
+    agent.step()
+    late.come()  # squeue
+    agent.step()
+    assert len(cluster_of.scripts) == 1
+
+
+def test_while_scancel_takes_its_time_journals_are_read_and_it_is_asked_once(
+    cluster_of: MadeUpSlurm, agent: Agent, queue: Queue, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupted: list[str] = []
+    monkeypatch.setattr(slurm, "interrupt", interrupted.append)
+    run = queue(executor="slurm")
+    agent.step()
+    cluster_of.show("RUNNING")
+    with come_up(run) as journal:
+        store.lifecycle.set_status(run.id, "stopping", expect=("starting",))
+        late = LateAnswers(monkeypatch)
         agent.step()
-    assert (store.run(run.id).status, store.run(run.id).cause) == ("failed", "killed")
+        late.come()  # squeue
+        agent.step()
+        assert interrupted == []
+        journal.write(Stopped(cause="stopped", epoch=0))
+        agent.step()
+        assert store.run(run.id).status == "stopped"
+        late.come()  # scancel
+        agent.step()
+    assert interrupted == ["7"]
+
+
+def test_what_a_killed_agent_was_submitting_is_not_submitted_again(
+    cluster_of: MadeUpSlurm, agent: Agent, queue: Queue, store: Store
+) -> None:
+    run = queue(executor="slurm")
+    gone = dataclasses.replace(agent.me, start_time=agent.me.start_time + 1)
+    assert store.queue.claim_next(gone, cluster.SLOT, cluster.DEVICES, executor="slurm") is not None
+    name = slurm.new_name([run])
+    script = agent.workspace.root / "slurm" / f"{name}.sh"
+    script.parent.mkdir()
+    script.write_text(slurm.job_script(name, [run], SlurmConfig(), agent.workspace.cache))
+    command = [sys.executable, "-c", "print(flush=True); input()", str(script)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as sbatch:
+        assert sbatch.stdout is not None
+        assert sbatch.stdout.readline()
+        for _ in range(3):
+            agent.step()
+        assert store.run(run.id).status == "starting"
+    cluster_of.jobs = [SlurmJob("9", name, "PENDING", 0, "")]
+    agent.step()
+    agent.step()
+    assert cluster_of.scripts == []
+    assert (store.run(run.id).claimed_by or {})["job"] == "9"
+    # Had it failed, the run would be submitted now.
+    store.lifecycle.set_status(run.id, "queued", expect=("starting",))
+    agent.cluster.watched.clear()
+    cluster_of.jobs = []
+    assert store.queue.claim_next(gone, cluster.SLOT, cluster.DEVICES, executor="slurm") is not None
+    for _ in range(3):
+        agent.step()
+    assert len(cluster_of.scripts) == 1

@@ -115,6 +115,14 @@ def test_an_image_is_changed_alike_whoever_works_on_it() -> None:
         ),
         ({"slurm.time": "soon"}, "slurm.time: 'soon' is not allowed"),
         ({"slurm.partition": "a; rm"}, "slurm.partition: 'a; rm' is not allowed"),
+        *(
+            (
+                {"executor": "slurm", "slurm.extra": f"--qos=high {option}"},
+                f"slurm.extra: {word} is for the agent",
+            )
+            for option, word in (("-J mine", "-J"), ("--job-name=mine", "--job-name=mine"), ("-M a,b", "-M"))
+        ),
+        ({"executor": "slurm", "slurm.extra": "--comment='one"}, "slurm.extra: --comment='one: No closing"),
     ],
 )
 def test_what_cannot_be_shared_is_refused(values: dict[str, object], told: str) -> None:

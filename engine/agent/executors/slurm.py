@@ -19,7 +19,7 @@ from pathlib import Path
 from engine.agent.executors.local import environment_of_workers
 from engine.config.slurm import SlurmConfig
 from engine.errors import EngineError
-from engine.host.processes import SAFE_PATH_VARIABLE, python_command, shown
+from engine.host.processes import SAFE_PATH_VARIABLE, command_line, living_pids, python_command, shown
 from engine.run.directory import ID_ALPHABET, RunDir
 
 NAME_PREFIX = "seg-"
@@ -174,6 +174,12 @@ def _options_in(script: Path) -> list[str]:
         raise SlurmError(f"sbatch: {script}: an option of slurm.extra: {error}", passing=False) from None
 
 
+def being_submitted() -> set[str]:
+    """The names of the jobs that an sbatch on this machine is submitting now, whoever has started it."""
+    scripts = (Path(words[-1]) for pid in living_pids() if (words := command_line(pid)))
+    return {path.stem for path in scripts if path.suffix == ".sh" and path.name.startswith(NAME_PREFIX)}
+
+
 def list_jobs() -> list[SlurmJob]:
     """This user's jobs of this program, those that have just ended among them. Raises SlurmError."""
     form = ",".join(f"{field}:120|" for field in _FIELDS)
@@ -217,13 +223,20 @@ def _refuse_other(job: str) -> None:
 _FILTERS = ("SQUEUE_", "SCANCEL_", "SACCT_")
 """Variables of people's own looking, such as SQUEUE_PARTITION. What they leave out would count as gone."""
 
+_NOT_OURS = {"SBATCH_WAIT", "SBATCH_CLUSTERS", "SBATCH_ARRAY_INX"}
+"""With these sbatch waits for the end of the job, or makes jobs that are not looked for."""
+
 _NO_ROOM = ("MaxSubmit", "job submit limit")
 _TOO_MANY = (*_NO_ROOM, "Invalid job array specification")  # it is longer than the cluster's MaxArraySize
 _PASSING = (*_NO_ROOM, "contact slurm controller", "timed out", "temporarily", "try again")
 
 
 def _ask(*command: str) -> str:
-    environment = environment_of_workers()  # sbatch hands it to the job
+    environment = {  # which sbatch hands to the job
+        name: value
+        for name, value in environment_of_workers().items()
+        if name not in _NOT_OURS and not name.startswith(_FILTERS)
+    }
     try:
         done = subprocess.run(
             command,
@@ -232,7 +245,7 @@ def _ask(*command: str) -> str:
             errors="replace",
             timeout=COMMAND_SECONDS,
             stdin=subprocess.DEVNULL,
-            env={name: value for name, value in environment.items() if not name.startswith(_FILTERS)},
+            env=environment,
         )
     except FileNotFoundError:
         message = (
