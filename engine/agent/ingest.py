@@ -9,6 +9,7 @@ from typing import Any
 
 from engine.agent.executors.local import is_held
 from engine.agent.workers import CannotSignal, find_worker, kill_leftovers
+from engine.exits import STOPPED
 from engine.host.processes import ProcessIdentity, boot_id, is_alive
 from engine.run.directory import ExitRecord, RunDir
 from engine.run.events import AnyEvent
@@ -115,8 +116,8 @@ def settle(
         return
     # What proc.json says of an earlier attempt says nothing of this one.
     came_up = process is not None and run.read_proc_attempt() >= claimed_attempt(row)
-    if row.status == "stopping" and (not came_up or exit_status == -signal.SIGTERM):
-        # The signal met a worker that was still coming up.
+    if row.status == "stopping" and (not came_up or exit_status in (-signal.SIGTERM, STOPPED)):
+        # The signal met a worker that was still coming up, or one that found no room for its last word.
         store.lifecycle.set_status(run.id, "stopped", "stopped", seen=row)
     elif row.status == "starting" and not came_up and exit_status is None and row.queued_at is not None:
         store.lifecycle.set_status(run.id, "queued", seen=row)

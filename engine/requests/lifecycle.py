@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from engine.agent.ingest import owner_of
+from engine.agent.ingest import is_clustered, owner_of
 from engine.agent.presence import ensure_agent
+from engine.agent.workers import ask_to_stop
 from engine.host.access import user_name
 from engine.host.processes import is_alive
 from engine.requests.refusals import (
@@ -43,10 +44,21 @@ def stop(workspace: Workspace, store: Store, rows: Sequence[RunRow]) -> list[str
     refuse_others([row for row in rows if row.cause != "preempted"], STOPPABLE, "is over")
     refuse_foreign_workers(workspace, rows)
     fates = [_stop(workspace, store, row.id) for row in rows]
-    owners = [owner_of(row) for row in (store.run(row.id) for row in rows) if not row.ended]
-    if any(owner is None or is_alive(owner) is False for owner in owners):
+    heard = [_is_heard(workspace, store.run(row.id), row.status == "stopping") for row in rows]
+    if not all(heard):
         ensure_agent(workspace)  # nobody else would pass the stop request on
     return fates
+
+
+def _is_heard(workspace: Workspace, row: RunRow, in_vain: bool) -> bool:
+    """Whether somebody heeds a stop request. A worker of this machine that nobody looks after is told here:
+    an agent would start what is queued, too. `in_vain`: that was tried before; an agent is to see to it."""
+    owner = owner_of(row)
+    if row.ended or (owner is not None and is_alive(owner) is not False):
+        return True
+    if in_vain or is_clustered(row):
+        return False
+    return ask_to_stop(workspace.run_dir(row.id)) is not None
 
 
 def _stop(workspace: Workspace, store: Store, run_id: str) -> str:

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from engine.config.run_config import RunConfig
-from engine.exits import is_fault, whose_fault
+from engine.exits import DONE, FAILED, STOPPED, is_fault, whose_fault
 from engine.host.leaving import adopt_orphans, leave
 from engine.host.processes import identify, python_environment
 from engine.plugins import usable_config
@@ -39,7 +39,7 @@ from engine.worker.process import prepare_process
 from engine.worker.ranks import exchange, run_ranks
 from engine.worker.signals import StopCause, listen_for_stops
 
-EXIT_FINISHED, EXIT_FAILED, EXIT_STOPPED = 0, 1, 3
+EXIT_FINISHED, EXIT_FAILED, EXIT_STOPPED = DONE, FAILED, STOPPED
 BEAT_SECONDS = 2.0
 
 
@@ -181,7 +181,8 @@ def conclude(run: RunDir, journal: JournalWriter, ending: Ending, costs: CostMet
             write_exit(run, journal.attempt, "failed", ending.cause, ending.message)
             return EXIT_FAILED
         case Stopped():
-            journal.write(ending)
+            with contextlib.suppress(OSError):  # the exit status tells it, too
+                journal.write(ending)
             write_exit(run, journal.attempt, "stopped", ending.cause)
             return EXIT_STOPPED
         case None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import traceback
 
+from engine.errors import EngineError
+from engine.exits import summary
 from engine.run.events import Failed, Stopped
+from engine.run.journal import JournalError
 from engine.tasks import TASKS, NetworkTask
 from engine.training.probes.fit import Among, advise, describe_shortage, is_out_of_memory, release_memory
 from engine.worker.ending import Ending, failure
@@ -23,6 +27,12 @@ def work(job: Job) -> Ending:
     except Diverged as error:
         return failure(error, "diverged")
     except BaseException as error:
+        if isinstance(error, EngineError | OSError) and was_stopped_by_a_person(error):
+            with contextlib.suppress(JournalError):  # the log has it
+                job.warn(
+                    f"stopped, but not saved: {summary(error)}; resuming goes on from what was saved before"
+                )
+            return Stopped(cause="stopped", epoch=job.epochs_done)
         if not is_out_of_memory(error):
             return failure(error)
         trace = "".join(traceback.format_exception(error))
@@ -32,6 +42,15 @@ def work(job: Job) -> Ending:
         return None
     # Outside of the handler, which would hold what the advice needs to have freed.
     return Failed(cause="out_of_memory", message=f"{what}; {memory_advice(job)}", traceback=trace)
+
+
+def was_stopped_by_a_person(error: BaseException) -> bool:
+    """Whether an error came about while a run saved what it had, as somebody had asked it to stop. That is no
+    failure, as with a full disk, with which runs that wait for this one would fail, too."""
+    stop = error.__context__
+    while stop is not None and not isinstance(stop, StopRequested):
+        stop = stop.__context__
+    return stop is not None and stop.cause == "stopped"
 
 
 def timeout_message(job: Job) -> str:

@@ -94,6 +94,15 @@ def test_a_reader_who_found_a_worker_dead_leaves_the_next_one_alone(store: Store
     assert store.run(run.id).status == "starting"
 
 
+def test_a_worker_that_stopped_without_a_word_as_told_by_its_exit_status(store: Store, queue: Queue) -> None:
+    run = queue()
+    assert store.queue.claim_next(me, "cpu", ("cpu",)) is not None
+    run.write_proc(DEAD, 1)
+    store.lifecycle.set_status(run.id, "stopping", expect=("starting",))
+    settle(store, run, exit_status=3)
+    assert (store.run(run.id).status, store.run(run.id).cause) == ("stopped", "stopped")
+
+
 def test_a_run_that_is_at_work_while_the_database_takes_it_for_queued_is_adopted(
     workspace: Workspace, store: Store, queue: Queue, agent: Agent
 ) -> None:
@@ -112,6 +121,28 @@ def test_a_run_that_is_at_work_while_the_database_takes_it_for_queued_is_adopted
         wait_for(lambda: not is_held(run), workspace)
         agent.step()
         assert store.run(run.id).status == "stopped"
+    finally:
+        kill_worker(run, worker)
+
+
+def test_a_stop_of_a_run_that_nobody_looks_after_starts_no_agent(
+    workspace: Workspace, store: Store, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted: list[Workspace] = []
+    monkeypatch.setattr(lifecycle, "ensure_agent", wanted.append)
+    run, waiting = queue(epochs=100_000), queue()
+    assert store.queue.take(run.id, DEAD, ("queued",))
+    worker = start_worker(run, workspace.cache)
+    try:
+        wait_for(lambda: any(event.event == "epoch" for event in read_all(run.journal)), workspace)
+        assert lifecycle.stop(workspace, store, [store.run(run.id)]) == ["stopping"]
+        assert worker.wait(timeout=WAIT_SECONDS) == 3
+        assert wanted == [], "it would start what is queued"
+        lifecycle.stop(workspace, store, [store.run(run.id)])
+        assert wanted == [workspace], "who asks again wants it to be seen to"
+        refresh(store, [run])
+        assert (store.run(run.id).status, store.run(run.id).cause) == ("stopped", "stopped")
+        assert store.run(waiting.id).status == "queued"
     finally:
         kill_worker(run, worker)
 
