@@ -44,6 +44,9 @@ GRACE_SECONDS = 60.0
 LEASE_SECONDS = 120.0
 """How long the heartbeat of a run on another host may rest before the run counts as lost."""
 
+LOST_SECONDS = 10.0
+"""How often it is looked for the heartbeat of runs that count as lost."""
+
 LEAVING_SECONDS = 30.0
 """How long a worker may take to be gone once its end is on the record."""
 
@@ -89,10 +92,13 @@ class Agent:
         self._sized, self._runs_a_device = sized, 0
         self._others: dict[str, set[str]] = defaultdict(set)
         self._beats: dict[str, tuple[float | None, float]] = {}
+        self._lost_beats: dict[str, float | None] = {}
+        self._looked_for_lost = float("-inf")
 
     def step(self) -> None:
         """Raises StoreError when the database cannot be used; the next step goes on from there."""
         self.troubles.begin()
+        self._look_for_lost()
         orphaned_jobs = self._look_around()
         for run_id in self.troubles.last(self.watched):
             self._care_for(run_id)
@@ -198,6 +204,23 @@ class Agent:
                 catch_up(self.store, run)
             return False
         return now - since > self.lease
+
+    def _look_for_lost(self) -> None:
+        """Let runs go on that were called lost, and whose heart beats again: their host could not be seen for
+        a while. What they have written is read also where they have ended since."""
+        now = time.monotonic()
+        if now - self._looked_for_lost < LOST_SECONDS:
+            return
+        self._looked_for_lost = now
+        before, self._lost_beats = self._lost_beats, {}
+        for row in self.store.queue.lost():
+            with self.troubles.of(row.id):
+                run = self.workspace.run_dir(row.id)
+                beat = self._lost_beats[row.id] = run.last_beat()
+                if row.id not in before:
+                    catch_up(self.store, run)
+                elif beat != before[row.id] and self.store.lifecycle.set_status(row.id, "running", seen=row):
+                    self.say(f"{row.id} running: its heart beats again")
 
     # ------------------------------------------------------------------ runs in its care
 

@@ -138,6 +138,10 @@ class Queue:
         """The runs that somebody has taken and that have not ended, the oldest first."""
         return self._of_workspace(_active())
 
+    def lost(self) -> list[RunRow]:
+        """The runs that count as lost with their host, where they may be at work all the same."""
+        return self._of_workspace(_lost())
+
     def preempted(self) -> list[RunRow]:
         """The runs that had to make room for others, the newest first; a last process of theirs may still
         be there."""
@@ -168,6 +172,12 @@ def _after_the_failed() -> sa.Select[Any]:
 def _active() -> sa.Select[Any]:
     active = _IN_WORKSPACE & runs.c.status.in_(ACTIVE_STATUSES)
     return select_runs().where(active).order_by(runs.c.created_at)
+
+
+@cache
+def _lost() -> sa.Select[Any]:
+    lost = _IN_WORKSPACE & (runs.c.status == "lost") & (runs.c.cause == "lost_host")
+    return select_runs().where(lost).order_by(runs.c.created_at, runs.c.id)
 
 
 @cache

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,8 +25,8 @@ from engine.agent.workers import kill_worker
 from engine.host.processes import available_cores, identify, is_alive
 from engine.requests.lifecycle import stop
 from engine.run.directory import RunDir
-from engine.run.events import Started
-from engine.run.journal import read_all
+from engine.run.events import Started, Stopped
+from engine.run.journal import JournalWriter, read_all
 from engine.store import RunRow, Store, StoreError
 from engine.workspace import Workspace
 from tests.system.conftest import WAIT_SECONDS, Queue, seg, wait_for
@@ -272,6 +273,32 @@ def test_a_heartbeat_of_another_host_that_rests_is_lost_whatever_the_clocks_say(
     row = store.run(run.id)
     assert (row.status, row.cause) == ("lost", "lost_host")
     assert row.message == "no heartbeat from another-host for 0.05 s"
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_lost_run_whose_heart_beats_again_goes_on(
+    store: Store, queue: Queue, agent: Agent, monkeypatch: pytest.MonkeyPatch, ends: bool
+) -> None:
+    monkeypatch.setattr("engine.agent.agent.LOST_SECONDS", 0.0)
+    run = queue()
+    far = replace(identify(), host="another-host", boot_id="its boot")
+    assert store.queue.claim_next(far, "cuda:0", ("cpu",)) is not None
+    run.write_proc(far, 1)
+    os.utime(run.proc_file, (1000, 1000))
+    store.lifecycle.set_status(run.id, "lost", "lost_host", "no heartbeat")
+    agent.lease = 3600.0
+    for _ in range(2):
+        agent.step()
+    assert store.run(run.id).status == "lost"
+    os.utime(run.proc_file, (1002, 1002))
+    with JournalWriter(run.journal) as journal:
+        if ends:
+            journal.write(Stopped(cause="stopped", epoch=1))
+    agent.step()
+    row = store.run(run.id)
+    assert (row.status, row.cause, row.message) == (
+        ("stopped", "stopped", "") if ends else ("running", "", "")
+    )
 
 
 def test_a_run_whose_folder_is_gone_fails_and_says_so(
