@@ -20,7 +20,7 @@ from rich.text import Text
 from engine.cli.console import output, print_json
 from engine.host.access import why_unwritable
 from engine.host.cpu import bf16_instructions, bf16_is_fast, cpu_name
-from engine.host.processes import available_cores, python_code, python_environment
+from engine.host.processes import available_cores, cgroup_quotas, python_code, python_environment
 from engine.report.tables import data_size
 from engine.typed import typed
 from engine.workspace import Workspace
@@ -182,7 +182,7 @@ def _processor(workspace: Workspace) -> Iterator[Finding]:
     quota = _cgroup_cores()
     said = f"{allowed} of {there} may be used"
     if quota is not None and quota < allowed:
-        said += f"; the container grants time for {quota:g}, and a run takes {available_cores()} by itself"
+        said += f"; its cgroup grants time for {quota:g}, and a run takes {available_cores()} by itself"
     yield Finding("cores", "ok", said)
     yield Finding("processor", "ok", f"{cpu_name()}, {_bf16_of_the_cpu()}")
     memory = dict(line.split()[:2] for line in _read("/proc/meminfo").splitlines())
@@ -203,11 +203,11 @@ def _bf16_of_the_cpu() -> str:
 
 
 def _cgroup_cores() -> float | None:
-    """Cores' worth of time that a container may use (cgroup v2, else v1), None without a limit."""
-    quota, _, period = _read("/sys/fs/cgroup/cpu.max").strip().partition(" ")
-    if not period:
-        quota = _read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").strip()
-        period = _read("/sys/fs/cgroup/cpu/cpu.cfs_period_us").strip()
+    """Cores' worth of time that this process may use (cgroups v2, else v1), None without a limit."""
+    if quotas := list(cgroup_quotas()):
+        return min(quotas)
+    quota = _read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").strip()
+    period = _read("/sys/fs/cgroup/cpu/cpu.cfs_period_us").strip()
     return int(quota) / int(period) if quota.isdecimal() and period.isdecimal() else None
 
 

@@ -110,12 +110,12 @@ def available_cores() -> int:
         given = os.environ.get(variable, "")
         if given.isdecimal():
             cores = max(1, min(cores, int(given)))
-    return max(1, min([cores, *_quotas()]))
+    return max(1, min([cores, *map(int, cgroup_quotas())]))
 
 
-def _quotas() -> Iterator[int]:
-    """The whole cores that each cgroup around this process grants. A limit holds for all below it
-    (cgroup-v2.rst, cpu.max): a session often has none, and the slice of its user has one."""
+def cgroup_quotas() -> Iterator[float]:
+    """The cores' worth of time that each cgroup (v2) around this process grants. A limit holds for all below
+    it (cgroup-v2.rst, cpu.max): a session often has none, and the slice of its user has one."""
     try:
         group = PurePosixPath(Path("/proc/self/cgroup").read_text().strip().rpartition("::")[2])
     except OSError:
@@ -124,7 +124,7 @@ def _quotas() -> Iterator[int]:
         with contextlib.suppress(OSError, ValueError):
             quota, period = Path(f"/sys/fs/cgroup/{inside}/cpu.max").read_text().split()
             if quota != "max":
-                yield int(quota) // int(period)
+                yield int(quota) / int(period)
 
 
 def identify(pid: int | None = None) -> ProcessIdentity:

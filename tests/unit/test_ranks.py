@@ -14,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from engine.augment.builtin import AUGMENTATIONS
 from engine.augment.functions import Draws, build_augmentations
+from engine.cli import doctor
 from engine.config.keys import ConfigError, with_values
 from engine.config.recipes import get_recipe
 from engine.config.run_config import RunConfig
@@ -26,6 +27,7 @@ from engine.requests import configs
 from engine.training.probes.steps import random_batch
 from engine.training.state import TrainState, new_state
 from engine.training.step import training_step
+from engine.workspace import Workspace
 
 STEPS = WARM_STEPS + TIMED_STEPS
 """Those before and those after compiling that are timed."""
@@ -159,16 +161,19 @@ def test_cores_are_those_that_slurm_gives(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize(
-    ("files", "cores"),
+    ("files", "cores", "granted"),
     [
-        ({"user.slice/user-7.slice/cpu.max": "250000 100000"}, 2),
-        ({"user.slice/cpu.max": "300000 100000", "user.slice/user-7.slice/a.scope/cpu.max": "max 100000"}, 3),
-        ({"cpu.max": "400000 100000", "user.slice/user-7.slice/a.scope/cpu.max": "50000 100000"}, 1),
-        ({"user.slice/user-8.slice/cpu.max": "100000 100000"}, 8),
+        ({"user.slice/user-7.slice/cpu.max": "250000 100000"}, 2, "2.5"),
+        (
+            {"user.slice/cpu.max": "300000 100000", "user.slice/user-7.slice/a.scope/cpu.max": "max 100000"},
+            *(3, "3"),
+        ),
+        ({"cpu.max": "400000 100000", "user.slice/user-7.slice/a.scope/cpu.max": "50000 100000"}, 1, "0.5"),
+        ({"user.slice/user-8.slice/cpu.max": "100000 100000"}, 8, ""),
     ],
 )
 def test_cores_are_those_that_the_cgroups_around_grant(
-    files: dict[str, str], cores: int, monkeypatch: pytest.MonkeyPatch
+    files: dict[str, str], cores: int, granted: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = {Path("/sys/fs/cgroup", name): f"{text}\n" for name, text in files.items()}
     told[Path("/proc/self/cgroup")] = "0::/user.slice/user-7.slice/a.scope\n"
@@ -183,6 +188,9 @@ def test_cores_are_those_that_the_cgroups_around_grant(
     monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
     monkeypatch.delenv(CORES_VARIABLE, raising=False)
     assert available_cores() == cores
+    told = next(doctor._processor(Workspace(tmp_path))).found
+    limit = f"its cgroup grants time for {granted}, and a run takes {cores} by itself"
+    assert told.endswith(limit if granted else "may be used")
 
 
 @pytest.fixture
