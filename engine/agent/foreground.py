@@ -123,7 +123,11 @@ class _Followed:
             self.asked = self.told = True
             self.deadline = time.monotonic() + GRACE_SECONDS
         self.on_events(catch_up(self.store, self.run))
-        if row.ended:
+        if row.status == "lost":
+            # Another host could not see it any more; this process can.
+            status = "stopping" if self.asked else "running"
+            self.store.lifecycle.set_status(self.run.id, status, expect=("lost",))
+        elif row.ended:
             self.deadline = min(self.deadline or float("inf"), time.monotonic() + LEAVING_SECONDS)
         if self.deadline is not None and time.monotonic() > self.deadline:
             self._kill(f"it did not stop within {GRACE_SECONDS:g} s and was killed")

@@ -94,6 +94,11 @@ def expanded(path: Path) -> Path:
         raise FileNotFoundError(errno.ENOENT, reason, str(path)) from error
 
 
+def behind_links(path: Path) -> Path:
+    """The file itself, where `path` is a link to it: what is kept beside a file is beside that."""
+    return path.resolve() if path.is_symlink() else path
+
+
 def is_same_folder(one: Path, other: Path) -> bool:
     """Whether two paths lead to one folder, by links or otherwise; of folders that are not there, whether the
     paths are equal."""

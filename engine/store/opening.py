@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from engine.run.files import behind_links
 from engine.store.database import POSTGRESQL, SQLITE, Database
 from engine.store.errors import StoreError
 from engine.store.sqlite import SqliteDatabase, why_no_room, why_read_only
@@ -21,7 +22,7 @@ def open_database(
     `read_only`, opens what is there and makes and migrates nothing. Raises StoreError.
     """
     if url.startswith(SQLITE) and url != SQLITE:
-        path = Path(url.removeprefix(SQLITE))
+        path = behind_links(Path(url.removeprefix(SQLITE)))
         if (look or read_only) and (why := why_read_only(path) or why_no_room(path)):
             return SqliteLook.open(path, timeout, why)
         if read_only:

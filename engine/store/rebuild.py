@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.run.directory import RunDir, is_run_folder
-from engine.run.files import sync_folder
+from engine.run.files import behind_links, sync_folder
 from engine.store.copy import copy_runs
 from engine.store.errors import StoreError, UnfitRun
 from engine.store.schema import notices
@@ -42,11 +42,12 @@ def rebuild(
 ) -> RebuildReport:
     """Make `database` again from every folder in `runs_folder`; `on_progress` gets (done, total) folders.
 
-    The new file is made beside the old one, which stays as `<name>.bak-<UTC time>`; when anything fails the
-    old one is untouched. A run folder that cannot be read is reported and left out as a whole.
+    The new file is made beside the old one, where a link leads to that, too. The old one stays there as
+    `<name>.bak-<UTC time>`; when anything fails it is untouched. A run folder that cannot be read is reported
+    and left out as a whole.
     Raises StoreError when somebody else has the database open or the disk refuses.
     """
-    folders = _run_folders(runs_folder)
+    folders, database = _run_folders(runs_folder), behind_links(database)
     try:
         with (
             tempfile.TemporaryDirectory(prefix=".rebuild-", dir=database.parent) as scratch,

@@ -507,6 +507,22 @@ def test_rebuild_replaces_a_damaged_database_and_keeps_it(tmp_path: Path) -> Non
     assert report.backup.with_name(report.backup.name + "-wal").read_bytes() == b"its log"
 
 
+def test_a_database_behind_a_link_is_rebuilt_where_it_lies(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "disk").mkdir()
+    there, link = tmp_path / "disk" / "all.db", tmp_path / "experiments.db"
+    link.symlink_to(there)
+    with Store(f"sqlite:///{link}") as store:
+        assert store.label == str(there)
+    done = rebuild(link, tmp_path / "runs")
+    assert link.resolve() == there
+    assert not there.is_symlink()
+    assert done.backup is not None
+    assert done.backup.parent == there.parent
+    assert not done.backup.is_symlink()
+    assert not there.samefile(done.backup)
+
+
 def test_rebuild_makes_a_database_where_there_was_none(tmp_path: Path) -> None:
     make_run_dir(tmp_path / "runs", "aaaaaaaa", finished_journal())
     report = rebuild(tmp_path / "experiments.db", tmp_path / "runs")

@@ -19,7 +19,7 @@ import pytest
 from engine.agent.agent import Agent, Watched
 from engine.agent.executors import slurm
 from engine.agent.executors.local import is_held, start_worker
-from engine.agent.foreground import StopSwitch, follow_run
+from engine.agent.foreground import StopSwitch, _Followed, follow_run
 from engine.agent.ingest import refresh, settle
 from engine.agent.presence import Presence
 from engine.agent.workers import kill_worker
@@ -296,6 +296,24 @@ def test_ctrl_c_stops_a_run_while_the_database_is_locked(
         row = follow_run(impatient, workspace, run.id, lambda events: None, switch, lambda line: None)
     other.join()
     assert (row.status, row.cause) == ("stopped", "stopped")
+
+
+@pytest.mark.parametrize(("asked", "status"), [(False, "running"), (True, "stopping")])
+def test_a_run_in_a_terminal_that_another_host_calls_lost_goes_on(
+    store: Store, queue: Queue, monkeypatch: pytest.MonkeyPatch, asked: bool, status: str
+) -> None:
+    monkeypatch.setattr("engine.agent.foreground.LEAVING_SECONDS", -1.0)
+    run = queue()
+    assert store.queue.take(run.id, me, ("queued",))
+    with subprocess.Popen(["sleep", "60"]) as worker:
+        followed = _Followed(store, run, worker, lambda events: None)
+        followed.asked = followed.told = asked
+        store.lifecycle.set_status(run.id, "lost", "lost_host", "no heartbeat")
+        for _ in range(2):
+            followed.step()
+        assert worker.poll() is None
+        worker.kill()
+    assert (followed.killed_because, store.run(run.id).status) == ("", status)
 
 
 def test_a_terminal_tells_of_a_damaged_journal_and_stays_to_the_end(
