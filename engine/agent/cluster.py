@@ -21,6 +21,7 @@ from engine.agent.executors.slurm import SlurmError, SlurmJob
 from engine.agent.ingest import catch_up, last_word
 from engine.agent.troubles import Troubles
 from engine.config.slurm import SlurmConfig
+from engine.host.access import owner_of_path
 from engine.host.patience import in_background
 from engine.host.processes import ProcessIdentity
 from engine.run.directory import RunDir, RunDirError
@@ -95,6 +96,7 @@ class Cluster:
         self._round: Turn[None] | None = None
         self._patient_until = float("-inf")
         self._submitting: set[str] | None = None
+        self._users: set[int] = set()
         self._known: dict[str, list[str]] = {}
         self._trouble = ""
 
@@ -141,8 +143,11 @@ class Cluster:
         self._tried_at = time.monotonic()
         # The list may lack what is submitted meanwhile: an agent that is killed leaves its sbatch at work.
         self._submitting = slurm.being_submitted() if orphans else None
+        if orphans or self._asked_at == float("-inf"):
+            self._users = self._submitters()
         try:
-            self._jobs = {job.id: job for job in (yield from self._answer(slurm.list_jobs))}
+            listed = yield from self._answer(lambda: slurm.list_jobs(self._users))
+            self._jobs = {job.id: job for job in listed}
             self._asked_at, self._trouble = self._tried_at, ""
         except SlurmError as error:
             self._tell_trouble(str(error))
@@ -179,6 +184,12 @@ class Cluster:
                 script = self._script(name).read_text(errors="replace")
                 self._known[name] = slurm.runs_of(name, script, self.workspace.runs)
         return self._known.get(name, [])
+
+    def _submitters(self) -> set[int]:
+        """The users whose agents have submitted jobs here: in a shared workspace any of them may have been at
+        work before."""
+        owners = map(owner_of_path, self._script("").parent.glob("*.sh"))
+        return {uid for uid in owners if uid is not None}
 
     def _script(self, name: str) -> Path:
         return self.workspace.root / "slurm" / f"{name}.sh"

@@ -407,7 +407,7 @@ def test_a_broken_folder_stops_neither_the_agent_nor_its_queue(
     when: str,
 ) -> None:
     broken, other = queue(executor="slurm" if when == "job" else "local"), queue()
-    monkeypatch.setattr(slurm, "list_jobs", list)
+    monkeypatch.setattr(slurm, "list_jobs", lambda users: [])
     monkeypatch.setattr(slurm, "submit", lambda script: "7")
     if when in ("active", "preempted"):
         assert store.queue.claim_next(DEAD, "cpu", ("cpu",)) is not None

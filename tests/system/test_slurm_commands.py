@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shlex
 import sys
 from pathlib import Path
@@ -29,9 +30,24 @@ def test_slurm_is_asked_for_all_jobs_of_this_user_whatever_the_environment_says(
     slurm.cancel("7")
     asked, told = (tmp_path / "asked").read_text(), (tmp_path / "told").read_text()
     assert f"--user={os.getuid()} " in asked
+    other = next(entry.pw_uid for entry in pwd.getpwall() if entry.pw_uid != os.getuid())
+    slurm.list_jobs({other, 2**31})
+    both = ",".join(map(str, sorted({os.getuid(), other})))
+    assert f"--user={both} " in (tmp_path / "asked").read_text(), "squeue refuses the number of nobody"
     assert "SQUEUE_" not in told
     assert "SCANCEL_" not in told
     assert "LOGNAME=other" in told
+
+
+@pytest.mark.parametrize(("told", "state"), [("RUNNING", ""), ("CANCELLED by 7", "CANCELLED"), ("", "")])
+def test_the_accounting_tells_ends_and_may_be_late(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: str, state: str
+) -> None:
+    program = tmp_path / "sacct"
+    program.write_text(f"#!/bin/sh\necho {told}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert slurm.accounted_state("7") == state
 
 
 SQUEUE = """

@@ -18,7 +18,7 @@ from engine.agent.executors import slurm
 from engine.agent.executors.slurm import SlurmError, SlurmJob
 from engine.agent.ingest import catch_up
 from engine.config.slurm import SlurmConfig
-from engine.host.processes import identify
+from engine.host.processes import ProcessIdentity, identify
 from engine.run.directory import RunDir
 from engine.run.events import Started, Stopped
 from engine.run.journal import JournalWriter
@@ -37,6 +37,7 @@ class MadeUpSlurm:
         self.refusal: SlurmError | None = None
         self.silence: SlurmError | None = None
         self.asked = 0
+        self.users: set[int] = set()
         self.accounts = ""
         monkeypatch.setattr(cluster, "ASK_SECONDS", 0.0)
         monkeypatch.setattr(slurm, "list_jobs", self.list_jobs)
@@ -44,8 +45,9 @@ class MadeUpSlurm:
         monkeypatch.setattr(slurm, "submit", self.submit)
         monkeypatch.setattr(slurm, "cancel", self.cancelled.append)
 
-    def list_jobs(self) -> list[SlurmJob]:
+    def list_jobs(self, users: set[int]) -> list[SlurmJob]:
         self.asked += 1
+        self.users = users
         if self.silence is not None:
             raise self.silence
         return self.jobs
@@ -529,16 +531,38 @@ def test_while_scancel_takes_its_time_journals_are_read_and_it_is_asked_once(
     assert interrupted == ["7"]
 
 
-def test_what_a_killed_agent_was_submitting_is_not_submitted_again(
-    cluster_of: MadeUpSlurm, agent: Agent, queue: Queue, store: Store
-) -> None:
-    run = queue(executor="slurm")
+def left_by_another_agent(agent: Agent, store: Store, run: RunDir) -> tuple[ProcessIdentity, Path]:
+    """Let an agent that is gone have taken a run and written its script."""
     gone = dataclasses.replace(agent.me, start_time=agent.me.start_time + 1)
     assert store.queue.claim_next(gone, cluster.SLOT, cluster.DEVICES, executor="slurm") is not None
     name = slurm.new_name([run])
     script = agent.workspace.root / "slurm" / f"{name}.sh"
     script.parent.mkdir()
     script.write_text(slurm.job_script(name, [run], SlurmConfig(), agent.workspace.cache))
+    return gone, script
+
+
+def test_a_job_that_the_agent_of_another_user_has_submitted_is_looked_after(
+    cluster_of: MadeUpSlurm, agent: Agent, queue: Queue, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = queue(executor="slurm")
+    gone, script = left_by_another_agent(agent, store, run)
+    store.queue.note_job(run.id, gone, "9")
+    monkeypatch.setattr(cluster, "owner_of_path", lambda path: 4711 if path == script else None)
+    cluster_of.jobs = [SlurmJob("9", script.stem, "RUNNING", 0, "")]
+    agent.step()
+    agent.step()
+    assert cluster_of.users == {4711}, "without that it would count as gone"
+    assert store.run(run.id).status == "starting"
+    assert run.id in agent.cluster.watched
+
+
+def test_what_a_killed_agent_was_submitting_is_not_submitted_again(
+    cluster_of: MadeUpSlurm, agent: Agent, queue: Queue, store: Store
+) -> None:
+    run = queue(executor="slurm")
+    gone, script = left_by_another_agent(agent, store, run)
+    name = script.stem
     command = [sys.executable, "-c", "print(flush=True); input()", str(script)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as sbatch:
         assert sbatch.stdout is not None

@@ -8,11 +8,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import pwd
 import re
 import secrets
 import shlex
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -180,10 +181,12 @@ def being_submitted() -> set[str]:
     return {path.stem for path in scripts if path.suffix == ".sh" and path.name.startswith(NAME_PREFIX)}
 
 
-def list_jobs() -> list[SlurmJob]:
-    """This user's jobs of this program, those that have just ended among them. Raises SlurmError."""
+def list_jobs(users: Collection[int] = ()) -> list[SlurmJob]:
+    """The jobs of this program that are this user's or of others, by their uids; those that have just ended
+    among them. Raises SlurmError."""
     form = ",".join(f"{field}:120|" for field in _FIELDS)
-    told = _ask("squeue", "--noheader", "--array", "--states=all", f"--user={os.getuid()}", "-O", form)
+    whose = ",".join(map(str, sorted({os.getuid(), *filter(_is_known, users)})))
+    told = _ask("squeue", "--noheader", "--array", "--states=all", f"--user={whose}", "-O", form)
     jobs = []
     for line in told.split("\n"):
         fields = [part.strip() for part in line.split("|", len(_FIELDS) - 1)]
@@ -194,13 +197,24 @@ def list_jobs() -> list[SlurmJob]:
     return jobs
 
 
+def _is_known(uid: int) -> bool:
+    """Whether there is such a user; for one that is gone squeue refuses the whole list."""
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        return False
+    return True
+
+
 def accounted_state(job: str) -> str:
-    """How a job ended that squeue has forgotten, by the accounting; "" where there is none."""
+    """How a job ended that squeue has forgotten, by the accounting; "" where there is none, and while it has
+    not heard of the end."""
     try:
         told = _ask("sacct", "--noheader", "--parsable2", "-X", f"--jobs={job}", "--format=State")
     except SlurmError:
         return ""
-    return told.split()[0] if told.split() else ""
+    state = next(iter(told.split()), "")
+    return "" if state in ALIVE else state
 
 
 def interrupt(job: str) -> None:
