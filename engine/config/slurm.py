@@ -22,6 +22,9 @@ Extra = Annotated[str, AfterValidator(_options)]
 NOT_FOR_EXTRA = {"-J": "--job-name", "-a": "--array", "-M": "--clusters", "-W": "--wait"}
 """Options of sbatch with which a job would not be found again, or would not be let go of."""
 
+SIGNAL_IS_EARLY = 60
+"""Slurm may send a signal so many seconds sooner than asked (sbatch.html, --signal)."""
+
 WORD = r"^[A-Za-z0-9_.,:@+-]*$"
 SLURM_TIME = r"^$|^\d+$|^\d+:\d\d$|^\d+:\d\d:\d\d$|^\d+-\d+(:\d\d){0,2}$"
 
@@ -67,13 +70,21 @@ class SlurmConfig(Section):
         """What `extra` holds, one by one."""
         return tuple(self.extra.split("; ")) if self.extra else ()
 
+    @property
+    def seconds(self) -> int:
+        """`time` in seconds; 0 is no limit, or the cluster's own."""
+        days, dash, rest = self.time.rpartition("-")
+        parts = [int(part) for part in rest.split(":") if part]
+        units = (3600, 60, 1) if dash or len(parts) == 3 else (60, 1)
+        return 86_400 * int(days or 0) + sum(unit * part for unit, part in zip(units, parts, strict=False))
+
     def problem(self, is_job: bool, device: str, devices: str) -> str:
         """Why a run with these keys of RunConfig gets no job that it could use, the key first; "" where it
         does, and where it is no job."""
         if not is_job:
             return "slurm.dry_run: needs executor=slurm" if self.dry_run else ""
-        if not is_reading_stored() and (problem := self._problem_of_extra()):
-            return f"slurm.extra: {problem}"
+        if not is_reading_stored() and (problem := self._problem_of_time() or self._problem_of_extra()):
+            return problem
         if device.startswith("cuda:"):
             return f"device: {device} is chosen by Slurm; with executor=slurm it must be cuda"
         if device == "cuda" and self.gpus == 0:
@@ -83,13 +94,23 @@ class SlurmConfig(Section):
             return f"{told}; devices=auto uses what the job gets"
         return ""
 
+    def _problem_of_time(self) -> str:
+        shortest = self.signal_seconds + SIGNAL_IS_EARLY
+        if not 0 < self.seconds < shortest:
+            return ""
+        return (
+            f"slurm.time: {self.time} is too short for slurm.signal_seconds={self.signal_seconds}: the run "
+            f"would save and be queued again before it has begun; it must be {shortest} s or more"
+        )
+
     def _problem_of_extra(self) -> str:
         for line in self.lines:
             try:
                 words = shlex.split(line, comments=True) if line.startswith("-") else []
             except ValueError as error:
-                return f"{line}: {error}"
+                return f"slurm.extra: {line}: {error}"
             for word in words:
                 if word[:2] in NOT_FOR_EXTRA or word.partition("=")[0] in NOT_FOR_EXTRA.values():
-                    return f"{word} is for the agent to say, which has to find its jobs again; leave it out"
+                    told = f"slurm.extra: {word} is for the agent"
+                    return f"{told}, which has to find its jobs again; leave it out"
         return ""

@@ -18,6 +18,7 @@ from engine.cli import doctor
 from engine.config.keys import ConfigError, with_values
 from engine.config.recipes import get_recipe
 from engine.config.run_config import RunConfig
+from engine.config.slurm import SlurmConfig
 from engine.host.processes import CORES_VARIABLE, available_cores
 from engine.learning.compile_autotune import TIMED_STEPS, WARM_STEPS, CompileAutotune, CompileDecision
 from engine.learning.compiled_passes import CompiledPasses, LogitsOf
@@ -116,6 +117,8 @@ def test_an_image_is_changed_alike_whoever_works_on_it() -> None:
             "devices: 3 on each of 2 nodes cannot share a batch of 4 images",
         ),
         ({"slurm.time": "soon"}, "slurm.time: 'soon' is not allowed"),
+        ({"executor": "slurm", "slurm.time": "2"}, "slurm.time: 2 is too short for slurm.signal_seconds=120"),
+        ({"executor": "slurm", "slurm.time": "2:59"}, "slurm.time: 2:59 is too short"),
         ({"slurm.partition": "a; rm"}, "slurm.partition: 'a; rm' is not allowed"),
         *(
             (
@@ -131,6 +134,19 @@ def test_what_cannot_be_shared_is_refused(values: dict[str, object], told: str) 
     with pytest.raises(ConfigError) as refusal:
         with_values(RunConfig(), values)
     assert told in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("time", "seconds"),
+    [
+        *(("", 0), ("0", 0), ("90", 5400), ("5:30", 330), ("1:00:30", 3630)),
+        *(("1-12", 129_600), ("0-0:30", 1800), ("2-0:00:01", 172_801)),
+    ],
+)
+def test_the_time_of_a_job_is_read_as_slurm_reads_it(time: str, seconds: int) -> None:
+    about = SlurmConfig(time=time)
+    assert about.seconds == seconds
+    assert about.problem(True, "cpu", "1") == ""
 
 
 def test_more_gpus_than_are_here_are_refused_where_the_run_is_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
