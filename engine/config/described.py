@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 from engine.components.parts import PartRegistry
 from engine.components.registry import NamedRegistry
 from engine.components.sections import Registry
-from engine.config.fields import Section, Size
+from engine.config.fields import LEAST_SIDE, Section, Size
 from engine.config.old_keys import new_name
 from engine.config.run_config import RunConfig, registries, variant_sections
 from engine.data.layouts.builtin import LAYOUTS
@@ -121,8 +121,8 @@ def unknown_key(key: str) -> str:
 def format_value(value: Any) -> str:
     """A config value as it would be typed on the command line; "-" for None, a key that a config lacks.
 
-    A number keeps all its digits; a size may be the list that JSON makes of it. Other lists are joined by
-    commas.
+    A number keeps all its digits; a size may be the list that JSON makes of it. Other lists, such as one of
+    two strengths, are joined by commas.
     """
     if isinstance(value, str):
         return value
@@ -131,8 +131,8 @@ def format_value(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, tuple | list):
-        is_size = len(value) == 2 and all(isinstance(part, int) for part in value)
-        return ("x" if is_size else ",").join(str(part) for part in value)
+        is_size = len(value) == 2 and all(isinstance(part, int) and part >= LEAST_SIDE for part in value)
+        return ("x" if is_size else ",").join(map(format_value, value))
     # One of NumPy's is a float, too, and says so in its repr.
     return float.__repr__(value).removesuffix(".0") if isinstance(value, float) else str(value)
 

@@ -88,6 +88,9 @@ def parse_size(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value  # JSON and TOML have lists only
 
 
-Side = Annotated[int, Field(ge=16, le=8192)]
+LEAST_SIDE = 16
+"""Pixels of a side of a size."""
+
+Side = Annotated[int, Field(ge=LEAST_SIDE, le=8192)]
 Size = Annotated[tuple[Side, Side], BeforeValidator(parse_size)]
 """(height, width) in pixels."""

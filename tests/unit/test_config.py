@@ -225,6 +225,7 @@ def test_differences_are_the_keys_that_differ() -> None:
     [
         *[(0.00123456789, "0.00123456789"), (1234567.0, "1234567"), (1e-05, "1e-05")],
         *[([96, 192], "96x192"), (("person", "rider"), "person,rider"), ([1, 3, 5], "1,3,5")],
+        *[([1, 3], "1,3"), ((0, 1), "0,1"), ([[96, 192], [64, 64]], "96x192,64x64")],
     ],
 )
 def test_a_value_is_written_with_all_its_digits(value: object, text: str) -> None:
