@@ -39,7 +39,7 @@ from engine.requests.initial_weights import (
     starting_from,
 )
 from engine.requests.lifecycle import requeue, taken_over
-from engine.requests.queueing import Place, enqueue, make_run
+from engine.requests.queueing import Place, enqueue, make_run, may_still_change
 from engine.requests.refusals import RESUMABLE, Refused, refuse_elsewhere, refuse_living, refuse_unwritable
 from engine.run.directory import RunCard, RunDir, new_run_id
 from engine.store import RunRow, Store
@@ -99,6 +99,11 @@ def queue_or_start(
     wish(store, "run", card.id, wanted.on_end)
     tell_queued(workspace, queued, as_json)
     after = queued[-1].after
+    if not after and not as_json and (source := may_still_change(store, config)) is not None:
+        notices.note(
+            f"{source.id} is {source.status}: {card.id} looks at its checkpoint as that is when it starts; "
+            f"with --after {source.id} it waits for the end"
+        )
     if config.of_network is not None and after and not wanted.place.after and not as_json:
         why = "whose network it looks at" if after == config.source else "which searches the CRF's parameters"
         notices.say(f"{card.id} starts after {after}, {why}")
