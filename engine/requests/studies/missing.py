@@ -56,7 +56,8 @@ class RunsThere:
 def missing_of(workspace: Workspace, store: Store, plan: Plan, there: RunsThere) -> list[PlannedRun]:
     """A plan without the runs that are there, one entry a run, in the order in which they start. Raises
     ConfigError."""
-    missing, pretrained = [], dict[RunConfig, str]()
+    missing: list[PlannedRun] = []
+    pretrained: dict[RunConfig, str] = {}
     for planned, name, config in in_order(plan):
         one = replace(planned, name=name, config=config, seeds=())
         first = planned.first_of(config) or pretraining_of(settle_sources(workspace, store, config))
