@@ -306,7 +306,7 @@ def test_it_is_told_where_a_queued_evaluation_looks_at_a_network_that_still_lear
     config = config.model_copy(update={"evaluate": about})
     card = RunCard("cccccccc", "scores", "tests", 3.0)
     assert queue_or_start(workspace, store, card, config, InQueue(queue=True, after=behind), False) == 0
-    told = "aaaaaaaa is running: cccccccc looks at its checkpoint as that is when it starts; with --after"
+    told = "aaaaaaaa is running: cccccccc looks at its checkpoint as that is when it starts; with --queue"
     assert (told in " ".join(capsys.readouterr().err.split())) == is_told
 
 
