@@ -50,7 +50,7 @@ class ClassMix:
         drawn = to_device(torch.cat([rank, mixes], 1), images.device)
         rank, mixes = drawn[:, :VOID], drawn[:, VOID:]
         others = _partners(images, labels, draws, who)
-        there = class_counts(thinned(others[1])) > 0
+        there = class_counts(others[1]) > 0  # of every pixel: a thin class has its turn, too
         # How many of the classes that are there come before a class in the drawn order.
         before = ((rank[:, None, :] < rank[:, :, None]) & there[:, None, :]).sum(-1)
         chosen = there & (before < there.sum(1, keepdim=True) // 2) & (mixes > 0)

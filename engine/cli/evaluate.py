@@ -16,8 +16,10 @@ from engine.cli.run import check_data, queue_or_start
 from engine.cli.usage import WrongUse
 from engine.config.keys import ConfigError
 from engine.config.run_config import RunConfig
+from engine.data.membership import Trained
+from engine.data.pairs import open_pairs
 from engine.exits import DONE, FAILED
-from engine.metrics.bootstrap import paired_differences
+from engine.metrics.bootstrap import paired_differences, refuse_unpaired
 from engine.report.evaluation import difference_table, images_csv, images_table
 from engine.requests.derive import (
     checkpoint_of,
@@ -56,7 +58,7 @@ def card_of_network(wanted: OfNetwork, row: RunRow, name: str) -> RunCard:
 def evaluate(workspace: Workspace, wanted: Evaluation) -> int:
     """Score a run's checkpoint as a run of its own; returns the exit status.
 
-    Raises Refused, ConfigError, WrongUse, DataError and StoreError before anything is made.
+    Raises Refused, ConfigError, WrongUse, DataError, MetricsError and StoreError before anything is made.
     """
     place, as_json = wanted.queued.place, wanted.as_json
     with open_existing(workspace, change=True) as store:
@@ -82,6 +84,8 @@ def evaluate(workspace: Workspace, wanted: Evaluation) -> int:
         requirements = known.requirements(wanted.require)
         check_data(config, workspace, row=row)
         other = find_baseline(store, wanted.baseline, config) if wanted.baseline else None
+        if other is not None:
+            refuse_other_images(workspace, config, other)
         crf = "" if config.crf.mode == "off" else "-crf"
         made = card_of_network(wanted.new, row, f"{row.name}-{wanted.split}-{wanted.at}{crf}")
         status = queue_or_start(workspace, store, made, config, wanted.queued, as_json)
@@ -101,6 +105,17 @@ def refuse_unfollowed(wanted: Evaluation) -> None:
                 f"{option}: needs the finished evaluation, and a Slurm job is not waited for; omit it or "
                 "executor=slurm"
             )
+
+
+def refuse_other_images(workspace: Workspace, config: RunConfig, baseline: EvaluationRow) -> None:
+    """Raise MetricsError where `tell_differences` would once all is scored: the baseline's counts are not
+    there, or are of other images than those that an evaluation of this config scores."""
+    about = config.scored
+    assert about is not None
+    counted = confusions_of(workspace.run_dir(baseline.run_id))
+    trained = Trained.find(workspace.run_dir(about.source))
+    pairs = open_pairs(config.data, about.split, workspace.cache, trained=trained)
+    refuse_unpaired(pairs.class_set.names, [sample.name for sample in pairs.samples], counted)
 
 
 def critical_names(typed: str) -> tuple[str, ...]:

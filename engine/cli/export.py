@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import tempfile
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +24,7 @@ from engine.requests.derive import checkpoint_of, source_run, trained_config
 from engine.requests.refusals import Refused
 from engine.requests.source_paths import BEST
 from engine.run.files import absolute, move_files, replacing
+from engine.run.scratch import scratch_folder
 from engine.typed import PROGRAM
 from engine.workspace import Workspace
 
@@ -152,9 +152,9 @@ def initial_weights(config: RunConfig) -> str:
 
 def exported(file: Path, order: Mapping[str, Any]) -> dict[str, Any]:
     """What the exporting process says of the file that it made. Of one that was killed nothing is left."""
-    with tempfile.TemporaryDirectory(prefix=MAKING, dir=file.parent) as folder:
-        made = asked("engine.inference.export", {**order, "file": str(Path(folder, file.name))}, "exporting")
+    with scratch_folder(file.parent, MAKING) as folder:
+        made = asked("engine.inference.export", {**order, "file": str(folder / file.name)}, "exporting")
         for stale in file.parent.glob(f"{file.name}.*"):
             stale.unlink()  # the weights of a larger network
-        move_files(Path(folder), file.parent)
+        move_files(folder, file.parent)
     return {**made, "file": str(file), "name": file.name}

@@ -33,7 +33,7 @@ class Again:
 
 @dataclass(frozen=True, kw_only=True)
 class Reproducing:
-    """Raises WrongUse for a bundle of a bundle, or one that is to be queued."""
+    """Raises WrongUse for a bundle with what is said of a run that is to be made."""
 
     target: Annotated[
         str,
@@ -53,5 +53,14 @@ class Reproducing:
     as_json: Json = False
 
     def __post_init__(self) -> None:
-        if self.bundle is not None and (self.queued.queue or self.data is not None):
-            raise WrongUse("--bundle: runs nothing; omit --queue and --data")
+        of_the_new_run = {
+            "--data": self.data,
+            "--name": self.name,
+            "--experiment": self.experiment,
+            "--queue": self.queued.queue,
+            "--on-end": self.queued.on_end,
+        }
+        if self.bundle is not None and (
+            given := [option for option, is_given in of_the_new_run.items() if is_given]
+        ):
+            raise WrongUse(f"--bundle: runs nothing; omit {' and '.join(given)}")

@@ -60,6 +60,8 @@ def write_report(workspace: Workspace, name: str, out: Path | None) -> None:
     }
     if experiment.findings:
         files["ablation.json"] = json.dumps(beyond_record(experiment.findings), indent=1) + "\n"
+    else:
+        (folder / "ablation.json").unlink(missing_ok=True)  # of an earlier report
     for file, content in files.items():
         path = folder / file
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -39,7 +39,7 @@ from engine.requests.initial_weights import (
     starting_from,
 )
 from engine.requests.lifecycle import requeue, taken_over
-from engine.requests.queueing import Place, enqueue, make_run
+from engine.requests.queueing import Place, enqueue, make_run, may_still_change
 from engine.requests.refusals import RESUMABLE, Refused, refuse_elsewhere, refuse_living, refuse_unwritable
 from engine.run.directory import RunCard, RunDir, new_run_id
 from engine.store import RunRow, Store
@@ -95,13 +95,34 @@ def queue_or_start(
     exit status."""
     if wanted.place is None:
         return start_here(workspace, store, card, config, as_json, wanted.on_end)
-    queued = enqueue(workspace, store, card, config, wanted.place)
-    wish(store, "run", card.id, wanted.on_end)
+    return queue_run(workspace, store, card, config, wanted.place, as_json, wanted.on_end)
+
+
+def queue_run(
+    workspace: Workspace,
+    store: Store,
+    card: RunCard,
+    config: RunConfig,
+    place: Place,
+    as_json: bool,
+    on_end: str = "",
+) -> int:
+    """Give a run its place in the queue, and tell what of another run it waits for or finds as it is then;
+    returns the exit status."""
+    queued = enqueue(workspace, store, card, config, place)
+    wish(store, "run", card.id, on_end)
     tell_queued(workspace, queued, as_json)
+    if config.of_network is None or as_json:
+        return 0
     after = queued[-1].after
-    if config.of_network is not None and after and not wanted.place.after and not as_json:
+    if after and not place.after:
         why = "whose network it looks at" if after == config.source else "which searches the CRF's parameters"
         notices.say(f"{card.id} starts after {after}, {why}")
+    if not after and (source := may_still_change(store, config)) is not None:
+        notices.note(
+            f"{source.id} is {source.status}: {card.id} looks at its checkpoint as that is when it starts; "
+            f"with --queue --after {source.id} it waits for the end"
+        )
     return 0
 
 
@@ -114,10 +135,7 @@ def start_here(
     own queue to wait in and is followed by nobody.
     """
     if config.executor == "slurm":
-        queued = enqueue(workspace, store, card, config, Place())
-        wish(store, "run", card.id, on_end)
-        tell_queued(workspace, queued, as_json)
-        return 0
+        return queue_run(workspace, store, card, config, Place(), as_json, on_end)
     refuse_unsearched(store, config)
     config = settle_sources(workspace, store, config)
     pretraining = pretraining_of(config)

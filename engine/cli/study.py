@@ -32,6 +32,7 @@ from engine.requests.studies.generalisation import (
     generalisation_plan,
     left_out,
 )
+from engine.requests.studies.missing import RunsThere, missing_of
 from engine.requests.studies.paper import Scale, paper_plan
 from engine.requests.studies.plan import AT, Plan, hours_of, problems_of, queue_plan, run_count
 from engine.requests.studies.pretraining import (
@@ -141,18 +142,25 @@ def _training_images(workspace: Workspace, config: RunConfig) -> int:
 
 
 def queue_study(workspace: Workspace, plan: Plan, experiment: str, common: OfStudy) -> None:
-    """Check everything, show what there will be and ask, queue it all. Raises ConfigError, DataError."""
+    """Check everything, show what there will be and ask, queue what is not there yet. Raises ConfigError,
+    DataError."""
+    whole = run_count(plan)
+    plan = missing_here(workspace, plan, experiment)
+    if not plan:
+        return
     configs: list[RunConfig] = []
     for planned in plan:
-        own = [config for config in (planned.first, planned.config) if config is not None]
+        own = [
+            config for config in (planned.first, planned.config) if config is not None and not planned.made
+        ]
         with problems_of(planned.name):
             for config in own:
                 check_runnable(config)
         configs += own
     for config in {what_the_check_depends_on(config): config for config in configs}.values():
         check_data(config, workspace)
-    note_what_is_there(workspace, plan, experiment)
-    count = f"{run_count(plan)} runs"
+    lacking = run_count(plan)
+    count = f"{lacking} runs" if lacking == whole else f"the {lacking} missing runs"
     if hours := hours_of(plan):
         told = f"{hours:,.0f}" if hours >= 100 else f"{hours:.3g}"
         count += f", {told} hours of them by budget.hours"
@@ -167,21 +175,24 @@ def queue_study(workspace: Workspace, plan: Plan, experiment: str, common: OfStu
     notices.say(f"{count} queued; when they have finished: {typed('report', experiment)}")
 
 
-def note_what_is_there(workspace: Workspace, plan: Plan, experiment: str) -> None:
-    """Tell of runs that an experiment has already, unless they failed: to queue them again costs as much as
-    before."""
+def missing_here(workspace: Workspace, plan: Plan, experiment: str) -> Plan:
+    """What an experiment lacks of a plan; tells of the runs that it has already and that did not fail."""
     if not has_database(workspace):
-        return
+        return plan
     with open_existing(workspace) as store:
-        there = {
-            row.name for row in store.runs(experiment=experiment) if row.status not in ("failed", "lost")
-        }
-    names = [name for planned in plan for name, _ in planned.runs()]
-    if again := sum(name in there for name in names):
+        there = RunsThere(workspace, store, experiment)
+        missing = missing_of(workspace, store, plan, there)
+    apart = "--experiment NAME keeps a study apart, seed=N begins with another seed"
+    lacking, whole = run_count(missing), run_count(plan)
+    if lacking < whole:
+        which = "nothing is queued" if lacking == 0 else "only those that are missing are queued"
+        notices.note(f"{experiment} has {whole - lacking} of these {whole} runs already: {which}; {apart}")
+    if other := [planned.name for planned in missing if planned.name in there and not planned.made]:
         notices.note(
-            f"{experiment} has runs of these names already, {again} of {len(names)}: they would be made once "
-            "more; --experiment NAME keeps a study apart, seed=N begins with another seed"
+            f"{experiment} has runs of these names with other values, {other[0]} for one: these are made "
+            f"beside them; {apart}"
         )
+    return missing if lacking < whole else plan
 
 
 def plan_table(plan: Plan) -> Text:
@@ -201,7 +212,9 @@ def plan_table(plan: Plan) -> Text:
             lines.append((after, seeds, pretraining.told_length, size, _network(config), ""))
         if planned.first is not None:
             shared[planned.first] = after
-        lines.append((name, seeds, config.told_length, size, _network(config), after))
+        if not planned.made:
+            own_after = after or planned.after
+            lines.append((name, seeds, config.told_length, size, _network(config), own_after))
         lines += [(f"{name}-{each.suffix}", seeds, "", AT, "", name) for each in planned.evaluations]
     names, all_seeds, lengths, sizes, networks, after_whom = zip(*lines, strict=True)
     columns = [

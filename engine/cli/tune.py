@@ -18,7 +18,7 @@ from engine.report.tables import Column, text_table
 from engine.requests.checking import what_the_check_depends_on
 from engine.requests.configs import base_config, check_runnable
 from engine.requests.initial_weights import names_a_run, settle_sources
-from engine.requests.refusals import refuse_unkeepable
+from engine.requests.refusals import refuse_no_name, refuse_unkeepable
 from engine.requests.tuning.goals import GOALS, refuse_unfit
 from engine.requests.tuning.search import RUN, News, Searching, searching
 from engine.requests.tuning.searched import Search
@@ -41,7 +41,8 @@ def tune(workspace: Workspace, wanted: Tuning) -> int:
     Raises ConfigError, DataError, Refused and StoreError before the first trial.
     """
     search = search_of(wanted, load_run_defaults(workspace.root))
-    refuse_unkeepable(name=search.name, tag=search.tags)
+    refuse_no_name(experiment=search.name)
+    refuse_unkeepable(tag=search.tags)
     checked = []
     for ends in itertools.islice(itertools.product(*(axis.ends for axis in search.axes)), MOST_CHECKED):
         values = dict(zip((axis.key for axis in search.axes), ends, strict=True))

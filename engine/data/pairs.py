@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,13 +30,14 @@ from engine.run.files import expanded
 @dataclass(frozen=True)
 class Pairs:
     """The pairs of one split, sorted by name. `skipped` are the faults gone on without, `notes` lines on what
-    is not as a person would expect."""
+    is not as a person would expect, `contents` the digests of what is in the files, by name."""
 
     root: Path
     class_set: ClassSet
     samples: tuple[Sample, ...]
     skipped: tuple[Fault, ...]
     notes: tuple[str, ...] = ()
+    contents: Mapping[str, Contents] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -64,9 +65,8 @@ def open_pairs(
     found = checked(samples, config.size, catalog.class_set, root, cache_dir, on_progress)
     if config.skip_bad:
         samples = tuple(sample for sample in samples if sample.name not in found)
-    if own and member is not None:
-        notes += told_changes(member.part(split), contents_of(samples, root, cache_dir))
-    elif config.divides_training and split != "test":
+    divided_here = not own or member is None
+    if divided_here and config.divides_training and split != "test":
         usable = Catalog(root, catalog.layout, catalog.class_set, {"train": samples}, ())
         parts = split_samples(usable, config)
         if own and trained is not None:
@@ -76,10 +76,13 @@ def open_pairs(
     faults += [f for name, of in found.items() if config.skip_bad or name in kept for f in of]
     if faults and not config.skip_bad:
         raise FaultyData(describe_faults(faults, root, option="data.skip_bad=true"))
+    contents = contents_of(samples, root, cache_dir)
+    if own and member is not None:
+        notes += told_changes(member.part(split), contents)
     notes += left_out_note(faults)
     if trained is not None and member is not None and not (own and split == "train"):
-        notes += _told_learned(samples, split, trained.run_id, member, contents_of(samples, root, cache_dir))
-    return Pairs(root, catalog.class_set, samples, tuple(faults), tuple(notes))
+        notes += _told_learned(samples, split, trained.run_id, member, contents)
+    return Pairs(root, catalog.class_set, samples, tuple(faults), tuple(notes), contents)
 
 
 @dataclass(frozen=True)

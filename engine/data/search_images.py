@@ -10,7 +10,7 @@ from pathlib import Path
 from engine.config.sections import DataConfig
 from engine.data.catalog import DataError
 from engine.data.dataset import checked
-from engine.data.membership import Trained
+from engine.data.membership import Trained, contents_of
 from engine.data.pairs import Pairs, find_pairs, open_pairs
 
 
@@ -62,4 +62,5 @@ def open_search_images(
     chosen = sorted(pairs.samples if learned else aside, key=lambda sample: sample.name)
     if len(chosen) > count:
         chosen = sorted(random.Random(seed).sample(chosen, count), key=lambda sample: sample.name)
-    return SearchImages(Pairs(pairs.root, pairs.class_set, tuple(chosen), (), pairs.notes), learned)
+    contents = contents_of(chosen, pairs.root, cache_dir)
+    return SearchImages(Pairs(pairs.root, pairs.class_set, tuple(chosen), (), pairs.notes, contents), learned)

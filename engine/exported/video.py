@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -11,6 +10,7 @@ from PIL import Image
 
 from engine.data.decode import map_in_order
 from engine.exported.network import ExportedModel
+from engine.run.scratch import scratch_folder
 from engine.video.reading import Frame, Video
 from engine.video.views import Painter
 from engine.video.writing import VideoParts
@@ -33,8 +33,8 @@ def write_video(
         painted = painter.paint(frame.pixels, classes)
         return frame, Frame(frame.index, frame.pts, frame.duration, painted)
 
-    with tempfile.TemporaryDirectory(prefix=f".{out.name[:40]}.", dir=out.parent) as folder:
-        parts = VideoParts(Path(folder) / "parts", video)
+    with scratch_folder(out.parent, ".predicted-frames-") as folder:
+        parts = VideoParts(folder / "parts", video)
         with closing(map_in_order(predicted, video.read(), workers=1)) as frames:
             for frame, painted in frames:
                 parts.add(frame, painted.pixels)

@@ -3,8 +3,8 @@
 Images come from their files, a few read ahead, and go through the network one by one; their class maps are
 made in bands. So memory does not depend on the number of images. The confusion matrix of every image is kept
 in outputs/confusions.npz, written every `checkpoint.seconds` and at every end: a run that was stopped goes on
-with the images that are not in it, unless the checkpoint's file has changed since or an image is gone. Of
-the images with the lowest Dice so far (`evaluate.keep`) the prediction stays in the gallery.
+with the images that are not in it, unless the checkpoint's file or one of those images has changed since, or
+is gone. Of the images with the lowest Dice so far (`evaluate.keep`) the prediction stays in the gallery.
 
 With a CRF, both the predictions before it and those after it are scored in the same pass. All that is told
 without a word about it is of those after; those before have outputs/confusions-before-crf.npz and are part of
@@ -36,13 +36,13 @@ from engine.inference.crf.refinement import Refinement, crf_scores
 from engine.inference.latency import machine_of
 from engine.inference.network import Network
 from engine.inference.progress import readers
-from engine.inference.scoring import Scoring, told_gone
+from engine.inference.scoring import CONTENTS, Scoring, contents_array, told_outdated
 from engine.inference.worst import WorstGallery
 from engine.learning.class_maps import class_map
 from engine.learning.latency import measure_latency
 from engine.learning.transfers import to_device
 from engine.metrics.confusion import confusion_per_image
-from engine.metrics.image_confusions import ImageConfusions, load_image_confusions
+from engine.metrics.image_confusions import ImageConfusions, load_beside, load_image_confusions
 from engine.metrics.instances import InstanceIds
 from engine.metrics.latency import Setting, latency_result
 from engine.metrics.recorded import RecordedMetrics
@@ -120,6 +120,7 @@ class Kept:
     """The confusions of the images scored so far, and their file; `before` are those without the CRF."""
 
     path: Path
+    pairs: Pairs
     confusions: ImageConfusions
     beside: Beside
     before: ImageConfusions | None = None
@@ -137,13 +138,13 @@ class Kept:
         """What an earlier attempt left; with a warning nothing, when that cannot be gone on with."""
         path = job.run.outputs / CONFUSIONS
         made_by = network.sha256 if refinement is None else f"{network.sha256}; {refinement.words}"
-        fresh = cls(path, ImageConfusions(network.classes, made_by), beside)
+        fresh = cls(path, pairs, ImageConfusions(network.classes, made_by), beside)
         if refinement is not None:
             fresh.before = ImageConfusions(network.classes, network.sha256)
         if not path.exists():
             return fresh
         try:
-            earlier = cls(path, load_image_confusions(path), beside)
+            earlier = cls(path, pairs, load_image_confusions(path), beside)
             if refinement is not None:
                 earlier.before = load_image_confusions(fresh.before_path).first(len(earlier.confusions))
         except MetricsError as error:
@@ -153,8 +154,9 @@ class Kept:
             what = "checkpoint has" if refinement is None else "checkpoint or the CRF has"
             job.warn(f"the {what} changed; all images are scored again")
             return fresh
-        if gone := told_gone(earlier.confusions.names, pairs):
-            job.warn(f"{gone}; all images are scored again")
+        contents = load_beside(path, CONTENTS).get(CONTENTS)
+        if outdated := told_outdated(earlier.confusions.names, contents, pairs):
+            job.warn(f"{outdated}; all images are scored again")
             return fresh
         if earlier.before is not None and earlier.before.names != earlier.confusions.names:
             job.warn(f"{fresh.before_path}: is of other images; all images are scored again")
@@ -173,7 +175,8 @@ class Kept:
     def save(self) -> None:
         if self.before is not None:
             self.before.save(self.before_path)  # first: it may have more images than the other, never fewer
-        self.confusions.save(self.path, self.beside.arrays())
+        contents = contents_array(self.confusions.names, self.pairs)
+        self.confusions.save(self.path, {CONTENTS: contents} | self.beside.arrays())
         self._saved_at = time.monotonic()
 
     def save_is_due(self, seconds: float) -> bool:

@@ -3,7 +3,7 @@
 The images that the run held out come first, as all else is held against them: corrupted ones image by image,
 other data sets as a whole. The confusion matrix of every image is kept, of each environment in a file of its
 own below outputs/generalise, written every `checkpoint.seconds` and at every end: a run that was stopped goes
-on with the images that are in none, unless the checkpoint's file has changed since or an image is gone.
+on with the images that are in none, unless the checkpoint's file or an image has changed since, or is gone.
 
 The matrices that are kept have all classes of the network; merging classes is a sum of their rows and
 columns (`engine.metrics.merging`).
@@ -32,13 +32,13 @@ from engine.inference.ahead import computed_ahead
 from engine.inference.compiled import compiled_for
 from engine.inference.network import Network, load_network, trained_run
 from engine.inference.progress import Steps, read_ahead
-from engine.inference.scoring import told_gone
+from engine.inference.scoring import CONTENTS, contents_array, told_outdated
 from engine.learning.class_maps import class_map
 from engine.learning.hardware import choose_hardware, settle_arithmetic
 from engine.learning.transfers import to_device
 from engine.metrics.bootstrap import Difference, paired_differences, unpaired_differences
 from engine.metrics.confusion import confusion_per_image
-from engine.metrics.image_confusions import ImageConfusions, load_image_confusions
+from engine.metrics.image_confusions import ImageConfusions, load_beside, load_image_confusions
 from engine.metrics.merging import Merging
 from engine.metrics.scores import MetricsError
 from engine.run.events import Finished
@@ -131,18 +131,21 @@ def count_images(
         target = to_device(labels, logits.device)
         return logits, [confusion_per_image(predicted[None], target[None], classes)[0]]
 
+    def save() -> None:
+        counted.save(path, {CONTENTS: contents_array(counted.names, pairs)})
+
     saved = time.monotonic()
     try:
         judged = computed_ahead(read_ahead(job, left, read), judge, lambda each: each[0].name)
         for (sample, _), (confusion,) in judged:
             counted.add(sample.name, confusion)
             if time.monotonic() - saved >= job.config.checkpoint.seconds:
-                counted.save(path)
+                save()
                 saved = time.monotonic()
             progress.done()
     finally:
         if left:
-            counted.save(path)
+            save()
     if not counted.pooled().sum():
         where = f"{pairs.root}: the labels of {environment.split}"
         raise DataError(f"{where} are all void, so nothing can be scored")
@@ -224,7 +227,8 @@ def _kept(job: Job, pairs: Pairs, network: Network, path: Path) -> ImageConfusio
     if (earlier.classes, earlier.checkpoint) != (fresh.classes, fresh.checkpoint):
         job.warn(f"the checkpoint has changed; the images of {path.name} are scored again")
         return fresh
-    if gone := told_gone(earlier.names, pairs):
-        job.warn(f"{gone}; the images of {path.name} are scored again")
+    contents = load_beside(path, CONTENTS).get(CONTENTS)
+    if outdated := told_outdated(earlier.names, contents, pairs):
+        job.warn(f"{outdated}; the images of {path.name} are scored again")
         return fresh
     return earlier

@@ -3,8 +3,8 @@ size.
 
 Each image is decoded once and corrupted at its own size, then goes through the network as any other does.
 What is counted is written to outputs/robustness.npz every `checkpoint.seconds` and at every end; a run that
-was stopped goes on with the images that are not in it, unless the checkpoint's file has changed since or an
-image is gone."""
+was stopped goes on with the images that are not in it, unless the checkpoint's file or one of those images
+has changed since, or is gone."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from engine.inference.compiled import compiled_for
 from engine.inference.crf.refinement import Refinement, crf_scores
 from engine.inference.network import Network
 from engine.inference.progress import Steps, read_ahead
-from engine.inference.scoring import Scoring, told_gone
+from engine.inference.scoring import CONTENTS, Scoring, contents_array, told_outdated
 from engine.learning.class_maps import class_map
 from engine.learning.transfers import to_device
 from engine.metrics.confusion import confusion_per_image
@@ -84,6 +84,7 @@ class Counts:
     a CRF first for all predictions after it, then for all before it. `checkpoint` says what they are of."""
 
     path: Path
+    pairs: Pairs
     checkpoint: str
     confusions: NDArray[np.int64]
     dice: NDArray[np.float64]
@@ -96,22 +97,25 @@ class Counts:
         path, classes = job.run.outputs / COUNTS, len(network.classes)
         made_by = network.sha256 if refinement is None else f"{network.sha256}; {refinement.words}"
         rows = len(VARIANTS) * (1 if refinement is None else 2)
-        empty = cls(path, made_by, np.zeros((rows, classes, classes + 1), np.int64), np.zeros((rows, 2)))
+        matrices = np.zeros((rows, classes, classes + 1), np.int64)
+        empty = cls(path, pairs, made_by, matrices, np.zeros((rows, 2)))
         if not path.exists():
             return empty
         try:
             with np.load(path, allow_pickle=False) as file:
                 names = [str(name) for name in file["names"]]
-                earlier = cls(path, str(file["checkpoint"]), file["confusions"], file["dice"], names)
+                contents = file.get(CONTENTS)
+                counted_of, confusions, dice = str(file["checkpoint"]), file["confusions"], file["dice"]
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             job.warn(f"{path}: is damaged: {error}; all images are scored again")
             return empty
+        earlier = cls(path, pairs, counted_of, confusions, dice, names)
         if (earlier.checkpoint, earlier.confusions.shape) != (empty.checkpoint, empty.confusions.shape):
             what = "checkpoint has" if refinement is None else "checkpoint or the CRF has"
             job.warn(f"the {what} changed; all images are scored again")
             return empty
-        if gone := told_gone(earlier.names, pairs):
-            job.warn(f"{gone}; all images are scored again")
+        if outdated := told_outdated(earlier.names, contents, pairs):
+            job.warn(f"{outdated}; all images are scored again")
             return empty
         return earlier
 
@@ -129,6 +133,7 @@ class Counts:
                 stream,
                 checkpoint=np.array(self.checkpoint),
                 names=np.array(self.names, dtype=np.str_),
+                contents=contents_array(self.names, self.pairs),
                 confusions=self.confusions,
                 dice=self.dice,
             )

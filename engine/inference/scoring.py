@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from engine.inference.network import Network, load_network, trained_run
 from engine.learning.hardware import Hardware, choose_hardware, settle_arithmetic
 from engine.run.scoring_events import Evaluating
 from engine.worker.job import Job, record_start
+
+CONTENTS = "contents"
+"""The array with the digests of the images' files, in the files of scores that the next attempt reads."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,19 @@ class Scoring:
             raise DataError(f"{where} are all void, so nothing can be scored")
 
 
-def told_gone(counted: Iterable[str], pairs: Pairs) -> str:
-    """What is to be said of images that an earlier attempt has scored and that are no longer in the split; ""
-    where there are none. Scores of the one attempt must not count them and those of another not."""
-    gone = set(counted) - {sample.name for sample in pairs.samples}
-    return f"{some(gone)} scored before and no longer there" if gone else ""
+def contents_array(names: Sequence[str], pairs: Pairs) -> NDArray[np.str_]:
+    """The digests of the files of the images `names`, [N], to be kept with their scores."""
+    return np.array([" ".join(pairs.contents[name]) for name in names], dtype=np.str_)
+
+
+def told_outdated(names: Sequence[str], contents: NDArray[Any] | None, pairs: Pairs) -> str:
+    """What is to be said of images that an earlier attempt has scored and that are no longer in the split, or
+    whose files hold something else now; "" where there are none. Scores must not count both what was and what
+    is. `contents` are as `contents_array` gave them, None from a version that did not keep them."""
+    if gone := set(names) - {sample.name for sample in pairs.samples}:
+        return f"{some(gone)} scored before and no longer there"
+    now = contents_array(names, pairs)
+    if contents is None or np.array_equal(contents, now):
+        return ""
+    changed = [name for name, *both in zip(names, contents, now, strict=True) if both[0] != both[1]]
+    return f"the files of {some(changed)} scored before have changed"

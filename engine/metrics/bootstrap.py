@@ -11,7 +11,7 @@ Where the images are different ones, as those of two data sets, those of each ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,14 +52,7 @@ def paired_differences(
 
     Raises MetricsError when the two do not count the same images and classes.
     """
-    if ours.classes != baseline.classes:
-        raise MetricsError("the two evaluations have different classes and cannot be compared")
-    alone = sorted(set(ours.names) ^ set(baseline.names))
-    if alone:
-        raise MetricsError(
-            f"the two evaluations differ in {len(alone)} images, {alone[0]} for one; "
-            "only evaluations of the same images can be compared"
-        )
+    refuse_unpaired(ours.classes, ours.names, baseline)
     names = sorted(ours.names)
     scored = [_Scored(*evaluation.counts(names)) for evaluation in (ours, baseline)]
     generator = np.random.default_rng(seed)
@@ -69,6 +62,18 @@ def paired_differences(
         return scored[0].measure(weights) - scored[1].measure(weights)
 
     return _differences(scored, draw, draws)
+
+
+def refuse_unpaired(classes: tuple[str, ...], names: Collection[str], baseline: ImageConfusions) -> None:
+    """Raise MetricsError unless an evaluation counts these very classes and images."""
+    if classes != baseline.classes:
+        raise MetricsError("the two evaluations have different classes and cannot be compared")
+    alone = sorted(set(names) ^ set(baseline.names))
+    if alone:
+        raise MetricsError(
+            f"the two evaluations differ in {len(alone)} images, {alone[0]} for one; "
+            "only evaluations of the same images can be compared"
+        )
 
 
 def unpaired_differences(

@@ -42,7 +42,8 @@ def draw_figures(
 ) -> dict[str, Picture]:
     """Draw what can be drawn below `folder`, as PNG and PDF; kind -> picture.
 
-    `gallery_of` names the gallery folder of a run. A figure for which the runs have nothing is left out.
+    `gallery_of` names the gallery folder of a run. A figure for which the runs have nothing is left out, and
+    removed where an earlier report has it.
     """
     pictures = {}
     drawings: dict[str, Callable[[], tuple[Figure, str]]] = {
@@ -62,13 +63,16 @@ def draw_figures(
         drawings[figure_kind(equal)] = partial(_at_budget, equal)
     about = f"seg-engine experiment {experiment.name}"
     for kind, draw in drawings.items():
+        paths = [folder / FOLDER / f"{kind}{suffix}" for suffix in SUFFIXES]
         try:
             figure, caption = draw()
         except (FigureError, PictureError):
+            for path in paths:
+                path.unlink(missing_ok=True)
             continue
         note = ""
-        for suffix in SUFFIXES:
-            note = save_figure(figure, folder / FOLDER / f"{kind}{suffix}", about) or note
+        for path in paths:
+            note = save_figure(figure, path, about) or note
         caption += f" ({note})" if note else ""
         width = min(1.0, figure.get_figwidth() / 6.9)
         pictures[kind] = Picture(f"{FOLDER}/{kind}.png", caption, width)

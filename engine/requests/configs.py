@@ -144,8 +144,12 @@ def check_hardware(config: RunConfig) -> None:
         if shutil.which("sbatch") is None:
             raise ConfigError(["executor: slurm needs a machine with Slurm's commands; sbatch is not here"])
         return
-    if config.device == "cpu" and config.precision == "fp16":
-        raise ConfigError(["precision: fp16 needs CUDA; on the CPU it must be auto, bf16 or fp32"])
+    if config.precision == "fp16" and config.device in ("cpu", "auto"):
+        if config.device == "cpu":
+            raise ConfigError(["precision: fp16 needs CUDA; on the CPU it must be auto, bf16 or fp32"])
+        if not cuda_devices():
+            told = "fp16 needs CUDA, and this machine has no CUDA device; it must be auto, bf16 or fp32"
+            raise ConfigError([f"precision: {told}"])
     several = config.devices not in ("1", "auto")
     if config.device == "cpu" or (config.device == "auto" and not several):
         return

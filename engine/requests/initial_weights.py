@@ -150,7 +150,11 @@ def names_a_run(config: RunConfig) -> bool:
 
 def pretraining_card(card: RunCard) -> RunCard:
     """What the pre-training run of a training run is called. Of a trial of a search it is none itself."""
-    return replace(card, id=new_run_id(), name=f"{card.name} pretrain", trial=None)
+    return replace(card, id=new_run_id(), name=pretraining_card_name(card.name), trial=None)
+
+
+def pretraining_card_name(name: str) -> str:
+    return f"{name} pretrain"
 
 
 def starting_from(config: RunConfig, run_id: str) -> RunConfig:

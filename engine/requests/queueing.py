@@ -19,8 +19,9 @@ from engine.requests.crf_parameters import search_to_wait_for
 from engine.requests.deleting import delete, remove_folder
 from engine.requests.initial_weights import pretraining_card, pretraining_of, settle_sources, starting_from
 from engine.requests.refusals import Refused, refuse_no_name, refuse_unkeepable
+from engine.requests.source_paths import BEST, LAST
 from engine.run.directory import RunCard
-from engine.store import NoSuchRun, Store, StoreError
+from engine.store import NoSuchRun, RunRow, Store, StoreError
 from engine.typed import typed
 from engine.workspace import Workspace
 
@@ -92,6 +93,20 @@ def _training_to_wait_for(workspace: Workspace, store: Store, config: RunConfig)
     with contextlib.suppress(NoSuchRun):
         return "" if store.run(about.source).ended else about.source
     return ""
+
+
+def may_still_change(store: Store, config: RunConfig) -> RunRow | None:
+    """The run, queued or at work, that may replace the checkpoint which a run of this config looks at by a
+    newer one; None where there is none."""
+    about = config.of_network
+    if about is None or about.checkpoint not in [
+        f"../{about.source}/checkpoints/{name}" for name in (BEST, LAST)
+    ]:
+        return None
+    with contextlib.suppress(NoSuchRun):
+        row = store.run(about.source)
+        return None if row.ended else row
+    return None
 
 
 @contextlib.contextmanager

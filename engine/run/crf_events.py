@@ -61,8 +61,8 @@ class CrfResult(Event):
 
 class CrfSearching(OfClasses, Windowed):
     """A search for the parameters of a CRF begins or goes on: for a checkpoint of the run `source`, on
-    `images`, which are training images at the size `at`. `learned`: the network was trained on them. `done`
-    trials of an earlier attempt count."""
+    `images`, which are training images at the size `at`; `contents` is a digest of what is in their files.
+    `learned`: the network was trained on them. `done` trials of an earlier attempt count."""
 
     event: Literal["crf_searching"] = "crf_searching"
     source: str
@@ -71,6 +71,7 @@ class CrfSearching(OfClasses, Windowed):
     epoch: EpochNumber
     at: Literal["input", "original"]
     images: list[Name]
+    contents: Word = ""
     learned: bool
     trials: Whole
     done: Whole

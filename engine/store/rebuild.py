@@ -7,7 +7,6 @@ import itertools
 import os
 import shutil
 import sqlite3
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,11 +14,14 @@ from pathlib import Path
 
 from engine.run.directory import RunDir, is_run_folder
 from engine.run.files import behind_links, sync_folder
+from engine.run.scratch import scratch_folder
 from engine.store.copy import copy_runs
 from engine.store.errors import StoreError, UnfitRun
 from engine.store.schema import notices
 from engine.store.sqlite import advice
 from engine.store.store import Store
+
+REBUILDING = ".rebuild-"
 
 LOCK_SECONDS = 5.0
 """How long a rebuild waits for others to close the database."""
@@ -50,10 +52,10 @@ def rebuild(
     folders, database = _run_folders(runs_folder), behind_links(database)
     try:
         with (
-            tempfile.TemporaryDirectory(prefix=".rebuild-", dir=database.parent) as scratch,
+            scratch_folder(database.parent, REBUILDING) as scratch,
             _held(database) as held,
         ):
-            fresh = Path(scratch) / database.name
+            fresh = scratch / database.name
             with Store(f"sqlite:///{fresh}") as store:
                 imported, unreadable = _import(store, folders, on_progress)
                 kept = held is not None and _keep_notices(held, store)
@@ -79,8 +81,8 @@ def rebuild_on_server(
     """
     folders = _run_folders(runs_folder)
     try:
-        with tempfile.TemporaryDirectory(prefix=".rebuild-", dir=database.parent) as scratch:
-            before, fresh = Path(scratch) / "before.db", Path(scratch) / "fresh.db"
+        with scratch_folder(database.parent, REBUILDING) as scratch:
+            before, fresh = scratch / "before.db", scratch / "fresh.db"
             with Store(f"sqlite:///{before}") as store:
                 had = copy_runs(server, store)["runs"]
             _into_one_file(before)

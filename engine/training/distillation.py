@@ -44,12 +44,13 @@ class Teacher:
         nothing in it changes."""
         return outputs_of(self.model, images).logits
 
-    def loss(self, logits: Tensor, taught: Tensor, labels: Tensor) -> Tensor:
+    def loss(self, logits: Tensor, taught: Tensor, labels: Tensor, counted: Tensor | None = None) -> Tensor:
         """How far the student's logits [B, C, H, W] are from those that are `taught`, float64 [], times
         `distill.weight`.
 
-        T^2 KL(softmax(taught / T) || softmax(logits / T)), the mean over valid pixels. T^2 keeps the size of
-        its gradient when T changes. Void pixels take no part, as in every loss: there a teacher has not
+        T^2 KL(softmax(taught / T) || softmax(logits / T)), the mean over valid pixels; for a part of a batch,
+        the sum over its own by `counted`, [], those of the whole. T^2 keeps the size of its gradient when T
+        changes. Void pixels take no part, as in every loss: there a teacher has not
         learned either, and beside a shrunken image there is nothing to see.
         """
         temperature = self.config.temperature
@@ -57,7 +58,8 @@ class Teacher:
         ours = functional.log_softmax(wide(logits) / temperature, dim=1)
         theirs = functional.log_softmax(wide(taught) / temperature, dim=1)
         apart = functional.kl_div(ours, theirs, reduction="none", log_target=True).sum(dim=1)  # [B, H, W]
-        total = (apart * valid).double().sum() / valid.sum().clamp(min=1)
+        counted = valid.sum() if counted is None else counted
+        total = (apart * valid).double().sum() / torch.where(counted > 0, counted, 1)
         return self.config.weight * temperature**2 * total
 
 

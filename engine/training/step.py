@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from engine.augment.functions import Draws
+from engine.classes import VOID
 from engine.data.batches import Batch
 from engine.learning.constants import unit
 from engine.learning.distributed import ALONE, Group, sharing_nothing
@@ -55,7 +56,9 @@ def training_step(state: TrainState, batch: Batch, images: int, group: Group = A
     if state.own_term is not None:
         state.own_term.begin(where, images, first, targets, group)
     has_images = state.statistics.counts = group.place(images)[1] > 0
-    local_share = share_of_step(objective, targets if has_images else targets[:0], group)
+    own = targets if has_images else targets[:0]
+    local_share = share_of_step(objective, own, group)
+    taught_pixels = None if state.teacher is None else taught_pixels_of_step(own, group)
 
     place = state.length.schedule_step(state.epoch, state.step)
     state.lr = learning_rate(config, place, state.length.steps)
@@ -63,7 +66,7 @@ def training_step(state: TrainState, batch: Batch, images: int, group: Group = A
     set_learning_rate(state.optimizer, state.lr, state.epoch * state.length.steps + state.step)
 
     def work(pixels: Tensor, targets: Tensor) -> Tensor:
-        counted = proven_gradients(state, pixels, targets, local_share, has_images)
+        counted = proven_gradients(state, pixels, targets, local_share, has_images, taught_pixels)
         apply_gradients(state)
         if state.average is not None:
             state.average.update()
@@ -77,7 +80,12 @@ def training_step(state: TrainState, batch: Batch, images: int, group: Group = A
 
 
 def proven_gradients(
-    state: TrainState, pixels: Tensor, targets: Tensor, local_share: Tensor | float, has_images: bool
+    state: TrainState,
+    pixels: Tensor,
+    targets: Tensor,
+    local_share: Tensor | float,
+    has_images: bool,
+    taught_pixels: Tensor | None = None,
 ) -> Tensor:
     """`add_gradients`; a compiled network that fails in its first full step is given up, and the plain one
     does the step. What a compiled network cannot do may only show in its backward pass.
@@ -87,7 +95,7 @@ def proven_gradients(
     """
 
     def add() -> Tensor:
-        return add_gradients(state, pixels, targets, local_share, has_images)
+        return add_gradients(state, pixels, targets, local_share, has_images, taught_pixels)
 
     if not state.is_proving:
         return add()
@@ -111,6 +119,10 @@ def apply_gradients(state: TrainState) -> None:
     """Clip the gradients and move the weights. A CUDA graph can capture it."""
     scaler, optimizer, section = state.scaler, state.optimizer, state.config.optimizer
     if section.clip_norm > 0:
+        groups = optimizer.param_groups
+        never = (each.grad for group in groups if group.get("lr_factor") == 0 for each in group["params"])
+        if idle := [gradient for gradient in never if gradient is not None]:
+            torch._foreach_zero_(idle)  # what never learns takes no part in the norm of what does
         scaler.unscale_(optimizer)
         limit, order = section.clip_norm, CLIP_TYPES[section.clip_type]
         if isinstance(optimizer, OneLaunch):
@@ -123,17 +135,25 @@ def apply_gradients(state: TrainState) -> None:
 
 
 def add_gradients(
-    state: TrainState, pixels: Tensor, targets: Tensor, local_share: Tensor | float, has_images: bool
+    state: TrainState,
+    pixels: Tensor,
+    targets: Tensor,
+    local_share: Tensor | float,
+    has_images: bool,
+    taught_pixels: Tensor | None = None,
 ) -> Tensor:
     """Gradients of a local batch, pixels uint8 [b, H, W, 3] and targets [b, ...], into the parameters.
 
-    `local_share` is that of `share_of_step`. Counts the batch in `state.meter` if it `has_images`; returns
-    the sums of its loss, float64 [terms]. Does nothing on the host that a replayed graph would have to do.
+    `local_share` is that of `share_of_step`, `taught_pixels` those of `taught_pixels_of_step`. Counts the
+    batch in `state.meter` if it `has_images`; returns the sums of its loss, float64 [terms]. Does nothing on
+    the host that a replayed graph would have to do.
     """
     config, objective = state.config, state.objective
     state.optimizer.zero_grad(set_to_none=True)
     counted: Tensor | None = None
     done = 0
+    if state.teacher is not None and taught_pixels is None and 0 < config.runtime.micro_batch < len(targets):
+        taught_pixels = (targets != VOID).sum()
     for part, part_targets, share, last in micro_batches(
         pixels, targets, config.runtime.micro_batch, objective
     ):
@@ -144,10 +164,11 @@ def add_gradients(
             with state.hardware.autocast():
                 made = state.forward(part, part_targets)
                 taught = state.taught(part, part_targets)
-            loss = made.loss
+            loss = times(made.loss, share, local_share)
             if state.teacher is not None and taught is not None:
-                loss = loss + state.teacher.loss(made.logits, taught, part_targets)
-            loss = times(loss, share, local_share)
+                # Of pixels that all count alike; a share may be of pixels that are weighed by class.
+                learned = state.teacher.loss(made.logits, taught, part_targets, taught_pixels)
+                loss = loss + times(learned, float(has_images))
             if state.own_term is not None:
                 loss = loss + state.own_term.of_part(made.own, part_targets, done)
             scaled = state.scaler.scale(loss)
@@ -195,6 +216,14 @@ def share_of_step(objective: Objective, targets: Tensor, group: Group) -> Tensor
         return 1.0
     weight = torch.as_tensor(objective.weight(targets), dtype=torch.float64, device=targets.device)
     return (weight * group.count / _or_one(group.total(weight.clone()))).float()
+
+
+def taught_pixels_of_step(labels: Tensor, group: Group) -> Tensor | None:
+    """What the teacher's loss of each rank is divided by, so that the mean of the ranks' gradients is that of
+    the global batch: its valid pixels, [], by the number of ranks. None for one rank, which has them all."""
+    if group.count == 1:
+        return None
+    return group.total((labels != VOID).sum().double()) / group.count
 
 
 def micro_batches(

@@ -56,6 +56,22 @@ def test_a_report_holds_all_that_is_known(seg: Command, workspace: Workspace) ->
     assert json.loads((folder / "comparison.json").read_text())["entries"][0]["runs"] == ["aaaa1111"]
 
 
+def test_what_a_report_no_longer_has_is_removed(seg: Command, workspace: Workspace) -> None:
+    import_made_up_run(workspace, "aaaa1111", finished_journal(), experiment="lr")
+    folder = workspace.root / "reports" / "lr"
+    of_before = [
+        folder / name for name in ("ablation.json", "figures/robustness.png", "figures/robustness.pdf")
+    ]
+    (folder / "figures").mkdir(parents=True)
+    for path in of_before:
+        path.write_text("of runs that are gone")
+    own = folder / "notes.md"
+    own.write_text("mine")
+    assert seg("report lr").status == 0
+    assert not any(path.exists() for path in of_before)
+    assert own.read_text() == "mine"
+
+
 def test_a_seed_that_failed_and_was_made_again_counts_once(seg: Command, workspace: Workspace) -> None:
     config = with_values(get_recipe("paper-unet"), {"data.root": "/data/city"})
     failed = MadeUpJournal()

@@ -6,11 +6,14 @@ import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from engine.cli.evaluate import refuse_other_images
 from engine.config.keys import with_values
 from engine.config.run_config import RunConfig
 from engine.config.sections import DataConfig
@@ -22,6 +25,8 @@ from engine.data.fingerprints import fingerprints
 from engine.data.membership import Membership, Trained
 from engine.data.pairs import open_pairs
 from engine.data.search_images import open_search_images
+from engine.metrics.image_confusions import ImageConfusions
+from engine.metrics.scores import MetricsError
 from engine.requests.derive import derived_config
 from engine.workspace import Workspace
 from tests.engine.conftest import Command, failed_journal
@@ -241,6 +246,25 @@ def test_lost_and_redrawn_samples_are_told_of_an_evaluation(root: Path, tmp_path
     (root / "images" / f"{redrawn}.png").unlink()
     with pytest.raises(DataError, match="nothing is left to score"):
         open_pairs(source.data, "val", tmp_path / "cache", trained=source)
+
+
+def test_a_baseline_of_other_images_is_refused_before_anything_is_scored(root: Path, tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "work")
+    about = EvaluateConfig(source="source00", checkpoint="../source00/checkpoints/best.pt", split="train")
+    wanted = RunConfig(task="evaluate", data=config(root, split="official"), evaluate=about)
+    baseline: Any = SimpleNamespace(run_id="eval0000")
+    with pytest.raises(MetricsError, match="does not exist"):
+        refuse_other_images(workspace, wanted, baseline)
+    scored = ImageConfusions(("sky", "road"))
+    for index in range(10):
+        scored.add(f"img{index:03d}", np.array([[3, 1, 0], [0, 2, 0]]))
+    outputs = workspace.run_dir("eval0000").outputs
+    outputs.mkdir(parents=True)
+    scored.save(outputs / "confusions.npz")
+    refuse_other_images(workspace, wanted, baseline)
+    add(root, "img010")
+    with pytest.raises(MetricsError, match="differ in 1 images, img010 for one"):
+        refuse_other_images(workspace, wanted, baseline)
 
 
 def test_copies_of_training_images_are_noticed_in_another_data_set(root: Path, tmp_path: Path) -> None:

@@ -138,7 +138,10 @@ def test_data_that_is_not_here_and_runs_without_scores_are_refused(
     assert "--data DIR names the folder of the data set" in seg("reproduce first").err
     import_made_up_run(workspace, "cccc3333", None, name="new")
     assert "cccc3333: is queued and has no scores to compare with" in seg("reproduce new").err
-    assert "--bundle: runs nothing" in seg(f"reproduce first --bundle {tmp_path}/x.zip --queue").err
+    done = seg(f"reproduce first --bundle {tmp_path}/x.zip --name again --on-end true")
+    assert done.status == BAD_USE
+    assert "--bundle: runs nothing; omit --name and --on-end" in done.err
+    assert not (tmp_path / "x.zip").exists()
 
 
 # --- What is said of a run that was made again ---------------------------------------------------

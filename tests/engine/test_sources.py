@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from engine.cli.arguments import InQueue
+from engine.cli.run import queue_or_start
 from engine.config.keys import ConfigError, with_values
 from engine.config.run_config import RunConfig
 from engine.config.sections import PluginFile
@@ -275,6 +277,37 @@ def test_what_takes_the_parameters_of_a_crf_waits_for_their_search(
         refuse_unsearched(store, refined)
     store.lifecycle.set_status("bbbbbbbb", "stopped", "stopped")
     refuse_unsearched(store, refined)
+
+
+@pytest.mark.parametrize(
+    ("status", "checkpoint", "behind", "is_told"),
+    [
+        ("running", "best.pt", "", True),
+        ("finished", "best.pt", "", False),
+        ("running", "epoch_0001.pt", "", False),
+        ("running", "best.pt", "aaaaaaaa", False),
+    ],
+)
+def test_it_is_told_where_a_queued_evaluation_looks_at_a_network_that_still_learns(
+    workspace: Workspace,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    status: str,
+    checkpoint: str,
+    behind: str,
+    is_told: bool,
+) -> None:
+    monkeypatch.setattr("engine.cli.queue.ensure_agent", lambda workspace: None)
+    made(workspace, store, "aaaaaaaa", checkpoint, status=status)
+    config = evaluation_config("aaaaaaaa")
+    assert config.evaluate is not None
+    about = config.evaluate.model_copy(update={"checkpoint": f"../aaaaaaaa/checkpoints/{checkpoint}"})
+    config = config.model_copy(update={"evaluate": about})
+    card = RunCard("cccccccc", "scores", "tests", 3.0)
+    assert queue_or_start(workspace, store, card, config, InQueue(queue=True, after=behind), False) == 0
+    told = "aaaaaaaa is running: cccccccc looks at its checkpoint as that is when it starts; with --queue"
+    assert (told in " ".join(capsys.readouterr().err.split())) == is_told
 
 
 def test_a_schedule_that_does_not_suit_the_pretraining_is_refused() -> None:

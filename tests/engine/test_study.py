@@ -9,6 +9,7 @@ import pytest
 from engine.config.keys import ConfigError
 from engine.config.recipes import get_recipe
 from engine.data.synthetic import synthesize
+from engine.requests.deleting import delete
 from engine.requests.initial_weights import pretraining_of
 from engine.requests.studies.paper import SYSTEMS, Scale, paper_configs
 from engine.requests.studies.plan import evaluations_after
@@ -139,6 +140,36 @@ def test_the_whole_set_is_queued_with_what_waits_for_what(
     assert (outside.config["data"]["split"], outside.config["evaluate"]["at"]) == ("official", "original")
     assert {row.experiment for row in rows} == {"my study"}
     assert called == [workspace]
+
+
+@pytest.mark.parametrize("left", [2, 7, 8])
+def test_what_a_kill_kept_from_being_queued_is_queued_by_the_next_call(
+    seg: Command, workspace: Workspace, scenes: Path, left: int
+) -> None:
+    """The kill comes before an evaluation, after a pre-training, or after a training that waits for one."""
+    study = f"study paper --data '{scenes}' {SMALL} --yes"
+    assert seg(study).status == 0
+    with workspace.open_store() as store:
+        rows = store.queue.waiting()
+        for row in reversed(rows[left:]):
+            delete(workspace, store, row)
+    done = seg(study)
+    assert done.status == 0, done.err
+    assert f"paper has {left} of these 10 runs already: only those that are missing" in " ".join(
+        done.err.split()
+    )
+    assert f"the {10 - left} missing runs queued" in done.err
+    with workspace.open_store() as store:
+        again = store.queue.waiting()
+        ids = {row.name: row.id for row in again}
+        assert [row.name for row in again] == NAMES
+        assert [row.id for row in again[:left]] == [row.id for row in rows[:left]]
+        for row in again:
+            trained = row.name.partition("-val")[0].partition("-external")[0]
+            waits_for = f"{trained} pretrain" if trained == row.name else trained
+            assert row.after == ids.get(waits_for, "")
+        weights = store.run(ids["paper-modern-unet-pt"]).config["init"]["weights"]
+    assert weights == f"../{ids['paper-modern-unet-pt pretrain']}/checkpoints/best.pt"
 
 
 def test_without_a_yes_it_shows_the_list_and_queues_nothing(

@@ -226,13 +226,26 @@ def test_a_seed_of_all_comes_before_the_next_seed(
     assert called == [workspace]
 
 
-def test_a_study_that_is_asked_for_twice_says_what_is_there(seg: Command, scenes: Path) -> None:
+def test_a_study_that_is_asked_for_twice_gets_what_is_missing(
+    seg: Command, workspace: Workspace, scenes: Path
+) -> None:
     study = f"study beyond --data '{scenes}' {SMALL} --budget 0 --images 16 --ablate none"
     assert "already" not in seg(f"{study} --yes").err
-    told = "beyond has runs of these names already, 6 of 6: they would be made once more; --experiment NAME"
-    assert told in " ".join(seg(study).err.split())
-    assert "already, 3 of 6" in " ".join(seg(f"{study} seed=1").err.split())
+    again = seg(f"{study} --yes")
+    told = "beyond has 6 of these 6 runs already: nothing is queued; --experiment NAME keeps a study apart"
+    assert (again.status, told in " ".join(again.err.split()), again.out) == (0, True, "")
+    seeds = seg(f"{study} seed=1")
+    told = "beyond has 3 of these 6 runs already: only those that are missing are queued"
+    assert told in " ".join(seeds.err.split())
+    assert "this would queue the 3 missing runs" in seeds.err
+    assert "seed=2" in seeds.err
+    assert "seed=1 " not in seeds.err
     assert "already" not in seg(f"{study} --experiment other").err
+    other = seg(f"{study} batch_size=1")
+    assert "has runs of these names with other values, paper-unet (16 images)" in " ".join(other.err.split())
+    assert "this would queue 6 runs" in other.err
+    with workspace.open_store() as store:
+        assert len(store.queue.waiting()) == 6
 
 
 def test_rates_without_a_tuned_unet_are_a_slip(seg: Command, tmp_path: Path) -> None:

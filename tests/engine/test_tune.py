@@ -19,6 +19,7 @@ from engine.data.synthetic import synthesize
 from engine.exits import BAD_USE, FAILED, INTERRUPTED
 from engine.requests.queueing import Place, enqueue
 from engine.requests.tuning.goals import most_epochs
+from engine.requests.tuning.search import study_file
 from engine.requests.tuning.space import parse_space
 from engine.run.directory import RunCard
 from engine.store.lifecycle import Lifecycle
@@ -148,6 +149,22 @@ def test_an_evaluation_of_speed_that_waits_or_is_lost_is_looked_after(
     assert events[1]["message"] == "its machine is gone"
     assert events[2]["scores"] == {"latency": 0.02}
     assert agent.begun == ["train", "evaluate", "evaluate"]
+
+
+def test_the_name_of_a_search_may_be_longer_than_that_of_a_file(
+    seg: Command, workspace: Workspace, scenes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.requests.tuning.search.ensure_agent", FakeAgent())
+    monkeypatch.setattr("engine.requests.tuning.search.POLL_SECONDS", 0)
+    name = "ü" * 100  # six bytes each in the name of a file
+    for trials in (1, 2):
+        done = seg(searched(scenes, "model.width=4,8", f"--trials {trials} --experiment {name}"))
+        assert done.status == 0, done.err
+    with workspace.open_store() as store:
+        assert sorted(row.trial for row in store.runs(experiment=name) if row.trial is not None) == [0, 1]
+    assert study_file(workspace, "short").name == "short.study"
+    done = seg(searched(scenes, "model.width=4,8", "--experiment ''"))
+    assert (done.status, "experiment: is empty" in done.err) == (BAD_USE, True)
 
 
 def test_a_search_goes_on_after_the_disk_was_full_or_it_was_killed(

@@ -244,6 +244,19 @@ def test_classmix_pastes_half_of_the_classes_that_are_there() -> None:
         assert torch.equal(ids[own][~inside & ~moved], labels[own][~inside & ~moved])
 
 
+def test_classmix_pastes_classes_of_few_pixels_of_large_images() -> None:
+    labels = torch.zeros(2, 300, 300, dtype=torch.uint8)
+    labels[:, 1::2] = 1  # no row of this class is among every second one
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (2, 300, 300, 3), dtype=torch.uint8, generator=generator)
+    mixed, ids = changed(images, labels, classmix=1)
+    assert torch.equal(ids, labels)
+    for own, other in ((0, 1), (1, 0)):
+        pasted = labels[own][(mixed[own] != images[own]).any(-1)].unique().tolist()
+        assert pasted in ([0], [1])
+        assert torch.equal(mixed[own][labels[own] == pasted[0]], images[other][labels[own] == pasted[0]])
+
+
 def test_copy_paste_takes_small_classes_alone() -> None:
     labels = torch.zeros(2, 40, 40, dtype=torch.uint8)
     labels[0, :4, :4], labels[0, 20:] = 1, 2

@@ -20,9 +20,11 @@ from engine.inference.crf.found import Found, found_path, save_found
 from engine.inference.crf.lattice import CrfError, find_vertices, unique_by_table
 from engine.inference.crf.mean_field import DenseCrf
 from engine.inference.crf.refinement import Refinement, use_of
-from engine.inference.crf.search import Case, proposed, scored
+from engine.inference.crf.search import Case, earlier_trials, proposed, scored
 from engine.learning.class_maps import class_map, logits_at
-from engine.run.crf_events import CrfTrial
+from engine.run.crf_events import CrfSearching, CrfTrial
+from engine.run.environment import text_digest
+from engine.run.journal import JournalWriter
 from tests.engine.made_up_runs import make_run_dir
 
 Floats = NDArray[np.float64]
@@ -236,6 +238,48 @@ def test_a_search_stays_within_what_a_config_allows() -> None:
         kind, parameters = proposed(seed, trials, [64])
         assert kind == "nearby"
         assert parameters is not None
+
+
+@pytest.mark.parametrize(
+    ("contents", "goes_on"), [("as they were", True), ("redrawn", False), ("of an earlier version", True)]
+)
+def test_a_search_goes_on_with_the_trials_of_the_same_images(
+    tmp_path: Path, contents: str, goes_on: bool
+) -> None:
+    def chosen(labels: str) -> Any:
+        pairs = SimpleNamespace(samples=[SimpleNamespace(name="a")], contents={"a": ("image", labels)})
+        return SimpleNamespace(pairs=pairs)
+
+    warnings: list[str] = []
+    job: Any = SimpleNamespace(run=SimpleNamespace(journal=tmp_path / "journal.jsonl"), warn=warnings.append)
+    network: Any = SimpleNamespace(sha256="sha")
+    began = CrfSearching(
+        source="aaaaaaaa",
+        checkpoint="../aaaaaaaa/checkpoints/best.pt",
+        sha256="sha",
+        epoch=1,
+        at="input",
+        images=["a"],
+        contents=""
+        if contents == "of an earlier version"
+        else text_digest(chosen("as they were").pairs.contents),
+        learned=True,
+        trials=30,
+        done=0,
+        root="/data",
+        classes=["road"],
+        colors=["#804080"],
+    )
+    first = CrfTrial(
+        trial=0, kind="none", use=None, miou=0.5, dice=0.5, pixel_accuracy=0.5, class_iou={}, seconds=0.1
+    )
+    with JournalWriter(job.run.journal) as journal:
+        for event in (began, first):
+            journal.write(event)
+    kept = earlier_trials(job, network, chosen("redrawn" if contents == "redrawn" else "as they were"))
+    assert [trial.trial for trial in kept] == ([0] if goes_on else [])
+    told = ["the checkpoint or the images have changed; all trials are made again"]
+    assert warnings == ([] if goes_on else told)
 
 
 def test_a_trial_that_no_lattice_suits_has_no_scores_and_the_search_goes_on(

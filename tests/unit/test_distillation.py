@@ -15,10 +15,12 @@ from engine.config.recipes import get_recipe
 from engine.config.run_config import RunConfig
 from engine.data.batches import Batch
 from engine.learning.checkpoint import CheckpointError, save_checkpoint
+from engine.learning.distributed import Group
 from engine.learning.hardware import Hardware
 from engine.training.distillation import Teacher, load_teacher
+from engine.training.objectives import Segmentation
 from engine.training.state import TrainState, new_state
-from engine.training.step import training_step
+from engine.training.step import taught_pixels_of_step, training_step
 
 CPU = Hardware(torch.device("cpu"), "a CPU", "fp32")
 CLASSES = ["road", "sky", "car"]
@@ -98,6 +100,8 @@ def stepped(teacher: Teacher | None, **values: object) -> TrainState:
     config = with_values(STUDENT, {key.replace("__", "."): value for key, value in values.items()})
     state = new_state(config, CPU, CLASSES, teacher=teacher)
     state.begin_epoch(4)
+    if isinstance(state.objective, Segmentation) and state.objective.of_classes is not None:
+        state.objective.of_classes.learn_class_pixels(torch.tensor([1, 10, 1000]))
     torch.manual_seed(1)
     images = torch.randint(0, 256, (4, 16, 32, 3), dtype=torch.uint8)
     training_step(state, Batch(images, labels(4, 16, 32)), 4)
@@ -117,11 +121,31 @@ def test_a_step_learns_from_the_teacher_and_leaves_it_as_it_is(keep: Keep) -> No
     assert teacher.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_micro_batches_learn_the_same_from_it(keep: Keep) -> None:
+@pytest.mark.parametrize("class_weights", ["none", "inverse_frequency"])
+def test_micro_batches_learn_the_same_from_it(keep: Keep, class_weights: str) -> None:
+    """Also where the cross-entropy weighs pixels by their class: the teacher's term does not."""
     teacher = loaded(keep(), weight=3.0)
-    whole, parts = stepped(teacher), stepped(teacher, runtime__micro_batch=3)
+    keys = {"loss__class_weights": class_weights}
+    whole, parts = stepped(teacher, **keys), stepped(teacher, runtime__micro_batch=3, **keys)
     for name, each in whole.model.state_dict().items():
         torch.testing.assert_close(each, parts.model.state_dict()[name], rtol=1e-4, atol=1e-6)
+
+
+def test_ranks_learn_from_it_what_one_does(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One rank has more valid pixels than the other."""
+    teacher, truth = loaded(keep()), labels(4, 16, 32)
+    ours, theirs = torch.randn(4, 3, 16, 32, requires_grad=True), torch.randn(4, 3, 16, 32)
+    (whole,) = torch.autograd.grad(teacher.loss(ours, theirs, truth), ours)
+    monkeypatch.setattr(Group, "total", lambda group, tensor: tensor.fill_(int((truth != 255).sum())))
+    ours.grad = None
+    for rank in (0, 1):
+        group = Group(rank, 2)
+        first, own = group.place(4)
+        part = slice(first, first + own)
+        of = taught_pixels_of_step(truth[part], group)
+        loss = teacher.loss(ours[part], theirs[part], truth[part], of)
+        (loss / 2).backward()  # DistributedDataParallel takes the mean over ranks
+    torch.testing.assert_close(ours.grad, whole)
 
 
 def test_a_student_that_is_its_teacher_has_nothing_to_learn_from_it(keep: Keep) -> None:

@@ -12,6 +12,7 @@ import pytest
 from engine.classes import CITYSCAPES, VOID
 from engine.config.keys import ConfigError
 from engine.inference.generalise import _kept
+from engine.inference.scoring import contents_array
 from engine.metrics.bootstrap import paired_differences, unpaired_differences
 from engine.metrics.image_confusions import ImageConfusions, confusion_of
 from engine.metrics.merging import Merging
@@ -105,18 +106,23 @@ def test_the_next_attempt_goes_on_with_the_images_of_the_same_checkpoint(tmp_pat
     warnings: list[str] = []
     job: Any = SimpleNamespace(warn=warnings.append)
 
-    def kept(checkpoint: str, there: str = "ab") -> ImageConfusions:
+    def split_of(there: str, labels: str = "as they were") -> Any:
+        contents = {name: (f"image {name}", labels) for name in there}
+        return SimpleNamespace(samples=[SimpleNamespace(name=name) for name in there], contents=contents)
+
+    def kept(checkpoint: str, there: str = "ab", labels: str = "as they were") -> ImageConfusions:
         network: Any = SimpleNamespace(classes=("road", "car"), sha256=checkpoint)
-        pairs: Any = SimpleNamespace(samples=[SimpleNamespace(name=name) for name in there])
-        return _kept(job, pairs, network, tmp_path / "00.npz")
+        return _kept(job, split_of(there, labels), network, tmp_path / "00.npz")
 
     first = kept("sha")
     first.add("a", np.array([[3, 1, 0], [0, 2, 0]]))
-    first.save(tmp_path / "00.npz")
+    first.save(tmp_path / "00.npz", {"contents": contents_array(first.names, split_of("ab"))})
     assert (kept("sha").names, warnings) == (["a"], [])
     assert kept("other").names == []
     assert kept("sha", there="b").names == []
+    assert kept("sha", labels="redrawn").names == []
     assert warnings == [
         "the checkpoint has changed; the images of 00.npz are scored again",
         "1 sample (a) scored before and no longer there; the images of 00.npz are scored again",
+        "the files of 1 sample (a) scored before have changed; the images of 00.npz are scored again",
     ]

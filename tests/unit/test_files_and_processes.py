@@ -11,6 +11,7 @@ import pytest
 
 from engine.host.processes import identify, is_alive
 from engine.run.files import replacing, sweep_temporaries, write_json
+from engine.run.scratch import scratch_folder
 from engine.worker.process import keep_what_is_compiled
 
 
@@ -54,6 +55,27 @@ with replacing(Path({str(tmp_path / "value.json")!r})) as stream:
     assert not (tmp_path / "value.json").exists()
     assert len(sweep_temporaries(tmp_path)) == 1
     assert os.listdir(tmp_path) == []
+
+
+def test_a_scratch_folder_outlives_a_kill_until_the_next_one(tmp_path: Path) -> None:
+    program = f"""
+from pathlib import Path
+from engine.run.scratch import scratch_folder
+with scratch_folder(Path({str(tmp_path)!r}), ".making-") as folder:
+    print(folder, flush=True)
+    input()
+"""
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        left = Path(process.stdout.readline().strip())
+        with scratch_folder(tmp_path, ".making-") as beside:
+            assert sorted(tmp_path.iterdir()) == sorted([left, beside]), "that of a living process stays"
+        process.kill()
+    assert list(tmp_path.iterdir()) == [left]
+    with scratch_folder(tmp_path, ".making-") as again:
+        assert list(tmp_path.iterdir()) == [again]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_this_process_is_alive_and_a_reused_pid_is_not() -> None:

@@ -166,6 +166,17 @@ def test_more_gpus_than_are_here_are_refused_where_the_run_is_to_be(monkeypatch:
         configs.check_hardware(elsewhere)
 
 
+def test_fp16_is_refused_where_there_is_no_cuda_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = with_values(RunConfig(), {"precision": "fp16", "device": "auto"})
+    monkeypatch.setattr(configs, "cuda_devices", lambda: 1)
+    configs.check_hardware(config)
+    monkeypatch.setattr(configs, "cuda_devices", lambda: 0)
+    with pytest.raises(ConfigError, match="precision: fp16 needs CUDA, and this machine has no CUDA device"):
+        configs.check_hardware(config)
+    monkeypatch.setattr(shutil, "which", lambda program: f"/usr/bin/{program}")
+    configs.check_hardware(with_values(config, {"executor": "slurm"}))
+
+
 def test_cores_are_those_that_slurm_gives(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
     monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)

@@ -18,17 +18,21 @@ CLASSES = ("road", "car")
 
 
 def attempt(
-    folder: Path, checkpoint: str = "sha", classes: tuple[str, ...] = CLASSES, there: str = "ab"
+    folder: Path,
+    checkpoint: str = "sha",
+    classes: tuple[str, ...] = CLASSES,
+    split: Any = None,
 ) -> tuple[Counts, list[str]]:
-    """The counts that an attempt begins with, and what it warns of; each letter of `there` is an image."""
+    """The counts that an attempt begins with, and what it warns of."""
     warnings: list[str] = []
     job: Any = SimpleNamespace(run=SimpleNamespace(outputs=folder), warn=warnings.append)
     network: Any = SimpleNamespace(classes=classes, sha256=checkpoint)
-    return Counts.of(job, split_of(there), network), warnings
+    return Counts.of(job, split or split_of("ab"), network), warnings
 
 
-def split_of(there: str) -> Any:
-    return SimpleNamespace(samples=[SimpleNamespace(name=name) for name in there])
+def split_of(there: str, labels: str = "as they were") -> Any:
+    contents = {name: (f"image {name}", labels) for name in there}
+    return SimpleNamespace(samples=[SimpleNamespace(name=name) for name in there], contents=contents)
 
 
 def matrices(correct: int) -> list[np.ndarray]:
@@ -91,13 +95,22 @@ def test_an_attempt_goes_on_with_the_images_that_have_both_scores(tmp_path: Path
     assert warnings == ["the checkpoint or the CRF has changed; all images are scored again"]
 
 
-def test_an_image_that_has_left_the_split_is_no_longer_counted(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("split", "told"),
+    [
+        (split_of("bc"), "1 sample (a) scored before and no longer there"),
+        (split_of("ab", labels="redrawn"), "the files of 1 sample (a) scored before have changed"),
+    ],
+)
+def test_an_image_that_has_left_the_split_or_changed_is_no_longer_counted(
+    tmp_path: Path, split: Any, told: str
+) -> None:
     counted, _ = attempt(tmp_path)
     counted.add("a", matrices(10))
     counted.save()
-    gone = ["1 sample (a) scored before and no longer there; all images are scored again"]
-    again, warnings = attempt(tmp_path, there="bc")
-    assert (again.names, again.confusions.sum(), warnings) == ([], 0, gone)
+    again, warnings = attempt(tmp_path, split=split)
+    outdated = [f"{told}; all images are scored again"]
+    assert (again.names, again.confusions.sum(), warnings) == ([], 0, outdated)
 
     warnings = []
     job: Any = SimpleNamespace(run=SimpleNamespace(outputs=tmp_path), warn=warnings.append)
@@ -105,5 +118,16 @@ def test_an_image_that_has_left_the_split_is_no_longer_counted(tmp_path: Path) -
     first = Kept.of(job, split_of("ab"), network, Beside(None, None))
     first.confusions.add("a", matrices(10)[0])
     first.save()
-    second = Kept.of(job, split_of("bc"), network, Beside(None, None))
-    assert (second.confusions.names, second.confusions.pooled().sum(), warnings) == ([], 0, gone)
+    second = Kept.of(job, split, network, Beside(None, None))
+    assert (second.confusions.names, second.confusions.pooled().sum(), warnings) == ([], 0, outdated)
+
+
+def test_counts_of_an_earlier_version_are_gone_on_with(tmp_path: Path) -> None:
+    counted, _ = attempt(tmp_path)
+    counted.add("a", matrices(10))
+    counted.save()
+    with np.load(tmp_path / COUNTS) as file:
+        arrays = {name: file[name] for name in file.files if name != "contents"}
+    np.savez_compressed(tmp_path / COUNTS, **arrays)
+    again, warnings = attempt(tmp_path)
+    assert (again.names, warnings) == (["a"], [])

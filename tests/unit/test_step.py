@@ -132,6 +132,34 @@ def test_what_a_budget_leaves_of_an_epoch_freezes_no_encoder_again() -> None:
     assert all(float(group["lr"]) > 0 for group in state.optimizer.param_groups)
 
 
+def test_gradients_of_weights_that_never_learn_are_not_clipped_with_the_others() -> None:
+    values = {
+        "device": "cpu",
+        "precision": "fp32",
+        "data.size": "32x32",
+        "model.width": 2,
+        "batch_size": 2,
+        "ema.decay": 0,
+        "schedule.name": "constant",
+        "schedule.warmup_epochs": 0,
+        "optimizer.name": "sgd",
+        "optimizer.momentum": 0,
+        "optimizer.weight_decay": 0,
+        "optimizer.lr": 1.0,
+        "optimizer.clip_norm": 1e-3,
+        "optimizer.encoder_lr_factor": 0,
+    }
+    config = with_values(get_recipe("quick"), values)
+    hardware = choose_hardware(config)
+    state = new_state(config, hardware, ["road", "sky"])
+    before = copy.deepcopy(dict(state.model.named_parameters()))
+    state.begin_epoch(2)
+    training_step(state, random_batch(config, hardware, 2, 2), 2)
+    moved = {name: (each - before[name]).detach().norm() for name, each in state.model.named_parameters()}
+    assert not any(moved[name] for name in moved if state.model.is_encoder(name))
+    assert float(torch.stack([*moved.values()]).norm()) == pytest.approx(1e-3, rel=1e-3)
+
+
 def test_weights_that_are_no_numbers_get_into_no_checkpoint(tmp_path: Path) -> None:
     """What the last step of an epoch without a validation has done shows in no loss."""
     config = with_values(get_recipe("quick"), {"device": "cpu", "data.size": "32x32", "model.width": 2})

@@ -39,6 +39,7 @@ from engine.learning.transfers import to_device
 from engine.metrics.confusion import confusion_per_image
 from engine.metrics.scores import Scores, scores_from_confusion
 from engine.run.crf_events import CrfFound, CrfSearching, CrfTrial
+from engine.run.environment import text_digest
 from engine.run.events import Finished, Progress
 from engine.run.journal import read_all
 from engine.training.begin import describe_model
@@ -90,6 +91,7 @@ def beginning(about: CrfSearchConfig, chosen: SearchImages, network: Network, do
         epoch=network.epoch,
         at=about.at,
         images=[sample.name for sample in chosen.pairs.samples],
+        contents=text_digest(chosen.pairs.contents),
         learned=chosen.learned,
         trials=about.trials,
         done=done,
@@ -102,7 +104,7 @@ def beginning(about: CrfSearchConfig, chosen: SearchImages, network: Network, do
 
 def earlier_trials(job: Job, network: Network, chosen: SearchImages) -> list[CrfTrial]:
     """The trials of earlier attempts; with a warning none, when checkpoint or images have changed since."""
-    images = [sample.name for sample in chosen.pairs.samples]
+    images, contents = [sample.name for sample in chosen.pairs.samples], text_digest(chosen.pairs.contents)
     began: CrfSearching | None = None
     trials: list[CrfTrial] = []
     for event in read_all(job.run.journal):
@@ -110,7 +112,10 @@ def earlier_trials(job: Job, network: Network, chosen: SearchImages) -> list[Crf
             began, trials = event, trials[: event.done]
         elif isinstance(event, CrfTrial) and event.trial == len(trials):
             trials.append(event)
-    if began is not None and (began.sha256, began.images) != (network.sha256, images):
+    if began is None:
+        return []
+    was = began.contents or contents  # of an earlier version, which did not keep it
+    if (began.sha256, began.images, was) != (network.sha256, images, contents):
         job.warn("the checkpoint or the images have changed; all trials are made again")
         return []
     return trials

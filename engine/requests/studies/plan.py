@@ -18,6 +18,7 @@ from engine.requests.initial_weights import pretraining_card, pretraining_of, st
 from engine.requests.queueing import Place, all_or_none, enqueue
 from engine.run.directory import RunCard, new_run_id
 from engine.store import Store
+from engine.store.cards import card_of
 from engine.workspace import Workspace
 
 AT = "original"
@@ -50,13 +51,18 @@ class PlannedEvaluation:
 class PlannedRun:
     """A training, with the evaluations of its best checkpoint. It is queued once for each of `seeds`; without
     any, once with the seed of its config. It starts from the best weights of `first`, a run of the same seed,
-    if there is one; trainings whose `first` are equal share it."""
+    if there is one; trainings whose `first` are equal share it.
+
+    Of a study that is queued in part already, `after` is the id of the run whose best weights the config
+    names, and `made` that of the training itself, of which only the evaluations are still to be queued."""
 
     name: str
     config: RunConfig
     seeds: tuple[int, ...] = ()
     evaluations: tuple[PlannedEvaluation, ...] = ()
     first: RunConfig | None = None
+    after: str = ""
+    made: str = ""
 
     def runs(self) -> list[tuple[str, RunConfig]]:
         """Name and config of each run that there will be."""
@@ -72,9 +78,18 @@ class PlannedRun:
 Plan = Sequence[PlannedRun]
 
 
+def in_order(plan: Plan) -> Iterator[tuple[PlannedRun, str, RunConfig]]:
+    """Each training with its name and config, in the order in which they are to start: the first seed of all,
+    then the second, so that a study that is ended early has whole seeds."""
+    for of_one_seed in zip_longest(*(planned.runs() for planned in plan)):
+        for planned, run in zip(plan, of_one_seed, strict=True):
+            if run is not None:
+                yield planned, *run
+
+
 def run_count(plan: Plan) -> int:
     """How many runs a plan becomes; those that start from the same pre-training share its run."""
-    configs = [config for planned in plan for _, config in planned.runs()]
+    configs = _trainings(plan)
     pretrainings = {pretraining_of(config) for config in configs} | _firsts(plan)
     pretrainings -= {None}
     evaluations = sum(len(planned.evaluations) * len(planned.runs()) for planned in plan)
@@ -83,8 +98,13 @@ def run_count(plan: Plan) -> int:
 
 def hours_of(plan: Plan) -> float:
     """What the budgets of a plan allow in hours; runs without one are not counted."""
-    trainings = [config for planned in plan for _, config in planned.runs()]
-    return sum(config.budget.hours for config in (*trainings, *_firsts(plan)) if config is not None)
+    configs = (*_trainings(plan), *_firsts(plan))
+    return sum(config.budget.hours for config in configs if config is not None)
+
+
+def _trainings(plan: Plan) -> list[RunConfig]:
+    """Those that are still to be queued."""
+    return [config for planned in plan for _, config in planned.runs() if not planned.made]
 
 
 def _firsts(plan: Plan) -> set[RunConfig | None]:
@@ -95,17 +115,15 @@ def _firsts(plan: Plan) -> set[RunConfig | None]:
 def queue_plan(
     workspace: Workspace, store: Store, plan: Plan, experiment: str, priority: int
 ) -> list[RunCard]:
-    """Queue all runs of a plan or none. Returns their cards in the order in which they will start: the first
-    seed of all, then the second, so that a study that is ended early has whole seeds."""
+    """Queue all runs of a plan or none. Returns their cards in the order in which they will start."""
     pretrained: dict[RunConfig, str] = {}
     with all_or_none(workspace, store) as cards:
-        for of_one_seed in zip_longest(*(planned.runs() for planned in plan)):
-            for planned, run in zip(plan, of_one_seed, strict=True):
-                if run is None:
-                    continue
-                name, config = run
+        for planned, name, config in in_order(plan):
+            if planned.made:
+                card = card_of(store.run(planned.made))
+            else:
                 card = RunCard(new_run_id(), name, experiment, time.time(), (TAG,))
-                place = Place(priority)
+                place = Place(priority, planned.after)
                 if (first := planned.first_of(config)) is not None:
                     if first not in pretrained:
                         before = pretraining_card(card)
@@ -114,8 +132,8 @@ def queue_plan(
                     place = Place(priority, after=pretrained[first])
                     config = starting_from(config, pretrained[first])
                 cards += enqueue(workspace, store, card, config, place, pretrained)
-                for evaluation in planned.evaluations:
-                    cards.append(_evaluate(workspace, store, card, evaluation, priority))
+            for evaluation in planned.evaluations:
+                cards.append(_evaluate(workspace, store, card, evaluation, priority))
     return cards
 
 

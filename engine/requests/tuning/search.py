@@ -17,6 +17,7 @@ from json import JSONDecodeError
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
+from uuid import uuid4
 
 from engine.agent.ingest import refresh
 from engine.agent.presence import ensure_agent
@@ -29,7 +30,7 @@ from engine.requests.refusals import Refused
 from engine.requests.tuning.goals import GOALS, make_pruner, make_sampler, most_epochs
 from engine.requests.tuning.searched import CONTENT, Search
 from engine.run.directory import RunCard, new_run_id
-from engine.run.files import FileLock
+from engine.run.files import LONGEST_NAME, FileLock, fitting_name
 from engine.store import BEST, PRUNED, NoSuchRun, RunRow, Store
 from engine.workspace import Workspace
 
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.5
 MOST_RESUMES = 3
 """How often a trial that was lost, with its machine or its worker, is queued again."""
+
+LONGEST_STUDY = LONGEST_NAME - len(f".study.lock{uuid4()}.rename")
+"""Bytes of a study's name: Optuna renames its lock to one of its own name and all this."""
 
 RUN, EVALUATION, STOPPED, RESUMES, SETTINGS = "run", "evaluation", "pruned", "resumes", "settings"
 """What is kept of a trial, and of the study."""
@@ -391,5 +395,5 @@ def _mend(file: Path) -> None:
 
 
 def study_file(workspace: Workspace, name: str) -> Path:
-    """Where Optuna keeps a study. The name of an experiment may hold what no file's name can."""
-    return workspace.root / "tune" / f"{quote(name, safe=' ')}.study"
+    """Where Optuna keeps a study. The name of an experiment may hold what that of a file cannot."""
+    return workspace.root / "tune" / f"{fitting_name(quote(name, safe=' '), LONGEST_STUDY)}.study"
