@@ -142,10 +142,10 @@ def in_browser() -> bool:
 
 def goes_on(snapshot: Snapshot) -> str:
     """Which runs go on when one quits, in a line; "" when none does."""
-    from engine.report.waiting import UNDER_WAY  # the first look begins before such imports
+    from engine.report.waiting import UNDER_WAY, waits_of  # the first look begins before such imports
 
     active = [run for run in snapshot.runs.values() if run.status in UNDER_WAY]
-    queued = sum(run.status == "queued" and not run.paused for run in snapshot.runs.values())
+    queued = sum(wait.place is not None for wait in waits_of(snapshot.runs, snapshot.workspace).values())
     if not active and not queued:
         return ""
     parts = [f"{len(active)} running ({', '.join(run.name for run in active[:3])})"] if active else []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 import subprocess
 import threading
@@ -21,10 +23,12 @@ from engine.requests.lifecycle import set_note, set_tags
 from engine.store import AgentState, Store, StoreError
 from engine.workspace import Workspace
 from seg_tui import changes
+from seg_tui.actions import make_demo, set_place
 from seg_tui.app import SegTui
 from seg_tui.commands import ask_engine
 from seg_tui.live import SnapshotTaken
 from seg_tui.messages import ActionEnded
+from seg_tui.program import goes_on
 from seg_tui.screens.dialogs import Ask, Confirm, Menu
 from seg_tui.screens.help import HelpScreen
 from seg_tui.screens.launch import LaunchScreen
@@ -326,6 +330,37 @@ async def test_runs_that_an_agent_of_another_machine_holds_back_do_not_wait_for_
         assert not app.snapshot.has_agent
         await settled(pilot)
         assert "1 queued · 6 runs" in screen_text(app)
+
+
+async def test_runs_behind_a_stopped_one_wait_for_no_agent(workspace: Workspace) -> None:
+    with workspace.open_store() as store:
+        store.lifecycle.set_status("dddd0000", "stopped", "stopped")
+    add(workspace, "dddd0001", None, after="dddd0000")
+    app = SegTui(workspace)
+    async with app.run_test(size=(140, 40)) as pilot:
+        await until(pilot, lambda: not app.snapshot.has_agent, "a look for an agent")
+        await settled(pilot)
+        assert "1 queued · 7 runs" in screen_text(app)
+        assert "queued" not in goes_on(app.snapshot)
+
+
+async def test_what_is_queued_where_no_agent_can_be_started_is_told_to_be(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(workspace: Workspace) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(workspace.root / "agents"))
+
+    monkeypatch.setattr("engine.agent.presence.ensure_agent", refused)
+    async with opened(workspace) as (app, pilot):
+        await press_on(app, pilot, "bbbb0000", "r")
+        await told(app, pilot, "too-big: queued; resumes from the last checkpoint\nit waits for an agent")
+        with workspace.open_store() as store:
+            store.queue.set_place("dddd0000", paused=True)
+        app.act(set_place, ["dddd0000"], None, False)
+        await told(app, pilot, "lr-0.1: not paused any more\nit waits for an agent")
+        (workspace.root / "demo-data").mkdir()
+        demo = make_demo(workspace, app.store.get(), lambda done, total: None, lambda: False)
+        assert status(workspace, demo) == "queued"
 
 
 async def test_the_menu_renames_moves_protects_and_archives_and_z_takes_it_back(workspace: Workspace) -> None:
