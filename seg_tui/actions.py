@@ -97,14 +97,22 @@ def start_agent(workspace: Workspace, store: Store) -> str:
 
 
 def delete(workspace: Workspace, store: Store, ids: Sequence[str]) -> str:
-    """Remove runs with their files, never a living one. Raises Refused, StoreError, OSError."""
+    """Remove runs with their files, never a living one. Raises Refused, StoreError, OSError; PartlyDone where
+    some are gone and one is refused."""
     from engine.requests import deleting
+    from seg_tui.commands import PartlyDone
 
     rows = _rows(store, ids)
     deleting.refuse_undeletable(workspace, rows)
     others = deleting.needed_by(store, rows)
-    for row in rows:
-        deleting.delete(workspace, store, row)
+    for place, row in enumerate(rows):
+        try:
+            deleting.delete(workspace, store, row)
+        except (EngineError, OSError) as error:
+            if place == 0:
+                raise
+            line = f"{place} of {len(rows)} runs: deleted; {words_of(error)}"
+            raise PartlyDone(line, ids[place:]) from error
     return f"{_named(rows)}: deleted{others and f'; {others}'}"
 
 

@@ -19,10 +19,12 @@ from textual.widgets import Input, Static
 
 from engine.host.processes import identify
 from engine.plugins import load_plugin
+from engine.requests import deleting
 from engine.requests.lifecycle import set_note, set_tags
-from engine.store import AgentState, Store, StoreError
+from engine.requests.refusals import Refused
+from engine.store import AgentState, RunRow, Store, StoreError
 from engine.workspace import Workspace
-from seg_tui import changes
+from seg_tui import actions, changes
 from seg_tui.actions import make_demo, set_place
 from seg_tui.app import SegTui
 from seg_tui.commands import ask_engine
@@ -361,6 +363,23 @@ async def test_what_is_queued_where_no_agent_can_be_started_is_told_to_be(
         (workspace.root / "demo-data").mkdir()
         demo = make_demo(workspace, app.store.get(), lambda done, total: None, lambda: False)
         assert status(workspace, demo) == "queued"
+
+
+async def test_runs_that_are_gone_are_told_where_a_later_one_cannot_be_deleted(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def delete(workspace: Workspace, store: Store, row: RunRow) -> None:
+        if row.id == "aaaa0001":
+            raise Refused(["aaaa0001: was started just now and is kept"])
+        deleted(workspace, store, row)
+
+    deleted = deleting.delete
+    monkeypatch.setattr(deleting, "delete", delete)
+    async with opened(workspace) as (app, pilot):
+        app.act(actions.delete, ["aaaa0000", "aaaa0001", "aaaa0002"])
+        await told(app, pilot, "1 of 3 runs: deleted; aaaa0001: was started just now and is kept")
+    assert {path.name for path in workspace.runs.iterdir()} >= {"aaaa0001", "aaaa0002"}
+    assert not (workspace.runs / "aaaa0000").exists()
 
 
 async def test_the_menu_renames_moves_protects_and_archives_and_z_takes_it_back(workspace: Workspace) -> None:
