@@ -279,8 +279,11 @@ class Acting(WaitsForTop):
         if run_id := self._only_id("The folder is of one run"):
             folder = self.tui.workspace.run_dir(run_id).path
             self.app.copy_to_clipboard(str(folder))
-            opened = "opened; " if open_folder(folder) else ""
-            self.notify(f"{folder}\n{opened}path copied to the clipboard", title="folder", markup=False)
+            if not folder.is_dir():
+                what = "not on this machine; "
+            else:
+                what = "opened; " if open_folder(folder) else ""
+            self.notify(f"{folder}\n{what}path copied to the clipboard", title="folder", markup=False)
 
     def action_copy_id(self) -> None:
         if ids := self._ids():

@@ -63,14 +63,25 @@ def stop(workspace: Workspace, store: Store, ids: Sequence[str]) -> str:
 
 def resume(workspace: Workspace, store: Store, ids: Sequence[str]) -> str:
     """Queue stopped, failed and lost runs again, as the same runs. Raises Refused, StoreError."""
-    from engine.agent.presence import ensure_agent
     from engine.requests import lifecycle
 
     rows = _rows(store, ids)
     lifecycle.requeue(workspace, store, rows)
-    ensure_agent(workspace)
     others = [said for row in rows if (said := lifecycle.taken_over(workspace.run_dir(row.id)))]
-    return "\n".join([f"{_named(rows)}: queued; resumes from the last checkpoint", *others])
+    told = f"{_named(rows)}: queued; resumes from the last checkpoint"
+    return "\n".join([told, *others, *want_agent(workspace)])
+
+
+def want_agent(workspace: Workspace) -> list[str]:
+    """See to it that there is an agent for what was queued just now; returns a line where this user can start
+    none, as the runs are in the queue all the same."""
+    from engine.agent.presence import ensure_agent
+
+    try:
+        ensure_agent(workspace)
+    except OSError as error:
+        return [f"it waits for an agent; none can be started here: {words_of(error)}"]
+    return []
 
 
 def start_agent(workspace: Workspace, store: Store) -> str:
@@ -86,14 +97,22 @@ def start_agent(workspace: Workspace, store: Store) -> str:
 
 
 def delete(workspace: Workspace, store: Store, ids: Sequence[str]) -> str:
-    """Remove runs with their files, never a living one. Raises Refused, StoreError, OSError."""
+    """Remove runs with their files, never a living one. Raises Refused, StoreError, OSError; PartlyDone where
+    some are gone and one is refused."""
     from engine.requests import deleting
+    from seg_tui.commands import PartlyDone
 
     rows = _rows(store, ids)
     deleting.refuse_undeletable(workspace, rows)
     others = deleting.needed_by(store, rows)
-    for row in rows:
-        deleting.delete(workspace, store, row)
+    for place, row in enumerate(rows):
+        try:
+            deleting.delete(workspace, store, row)
+        except (EngineError, OSError) as error:
+            if place == 0:
+                raise
+            line = f"{place} of {len(rows)} runs: deleted; {words_of(error)}"
+            raise PartlyDone(line, ids[place:]) from error
     return f"{_named(rows)}: deleted{others and f'; {others}'}"
 
 
@@ -105,16 +124,15 @@ def set_place(
     paused: bool | None = None,
 ) -> str:
     """Give queued runs another place, hold them back or let them go. Raises Refused, StoreError."""
-    from engine.agent.presence import ensure_agent
     from engine.requests import lifecycle
 
     rows = _rows(store, ids)
     lifecycle.set_place(workspace, store, rows, priority=priority, paused=paused)
-    if paused is False:
-        ensure_agent(workspace)
     if paused is None:
         return f"{_named(rows)}: priority {priority}"
-    return f"{_named(rows)}: {'paused; it keeps its place' if paused else 'not paused any more'}"
+    if paused:
+        return f"{_named(rows)}: paused; it keeps its place"
+    return "\n".join([f"{_named(rows)}: not paused any more", *want_agent(workspace)])
 
 
 def make_demo(
@@ -128,7 +146,6 @@ def make_demo(
 
     `on_progress` gets images done and in all. Raises Abandoned as soon as `is_unwanted`.
     """
-    from engine.agent.presence import ensure_agent
     from engine.requests.configs import resolve_config
     from engine.requests.queueing import Place, enqueue
     from engine.run.directory import RunCard, new_run_id
@@ -147,7 +164,7 @@ def make_demo(
     config = resolve_config("quick", [], data)
     card = RunCard(new_run_id(), "demo", DEMO_EXPERIMENT, time.time())
     enqueue(workspace, store, card, config, Place())
-    ensure_agent(workspace)
+    want_agent(workspace)  # where none can be started, the dashboard says that the run waits for one
     return card.id
 
 

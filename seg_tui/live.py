@@ -35,16 +35,17 @@ LOOK_AFTER_SECONDS = 2.0
 class Snapshot:
     """All runs at one moment, by id. A run that did not change is the same object in the next snapshot.
 
-    `there` says whether the workspace has a database at all; `at` is UTC seconds. `unattended` is how many
-    runs wait that nobody will start: no agent is on this host, and none on another says anything. `read_only`
-    is "", or why nothing can be changed. `workspace` is the id of the one that is shown; `has_agent` says
-    whether an agent of it is on this host, True until somebody has looked, and `holding` what its agents say.
+    `there` says whether the workspace has a database at all; `at` is UTC seconds. `unattended` says
+    whether runs wait that an agent would start, and none is on this host, nor says anything from another one.
+    `read_only` is "", or why nothing can be changed. `workspace` is the id of the one that is shown;
+    `has_agent` says whether an agent of it is on this host, True until somebody has looked, and `holding`
+    what its agents say.
     """
 
     runs: Mapping[str, RunSummary] = field(default_factory=lambda: MappingProxyType({}))
     there: bool = False
     at: float = 0.0
-    unattended: int = 0
+    unattended: bool = False
     read_only: str = ""
     workspace: str = ""
     has_agent: bool = True
@@ -57,11 +58,11 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class _Agents:
-    """Whether an agent is here, what agents say, and how many runs wait for nobody."""
+    """Whether an agent is here, what agents say, and whether runs wait for nobody."""
 
     here: bool = True
     holding: tuple[AgentState, ...] = ()
-    unattended: int = 0
+    unattended: bool = False
 
 
 class SnapshotTaken(Message):
@@ -252,7 +253,7 @@ class Live:
         self._post(SnapshotTaken(snapshot))
 
     def _look_after(self) -> None:
-        """Fold in what runs have written that nobody looks after, and count those that wait for nobody."""
+        """Fold in what runs have written that nobody looks after, and see whether some wait for nobody."""
         if (
             not self._cares
             or self._store is None
@@ -265,8 +266,7 @@ class Live:
         if here:
             self._agents = _Agents(True, holding)
             return
-        waiting = 0 if holding else sum(not row.paused for row in self._store.queue.waiting())
-        self._agents = _Agents(False, holding, waiting)
+        self._agents = _Agents(False, holding, not holding and self._store.queue.goes_on())
         from engine.agent.ingest import owner_of, refresh  # what takes long to import comes after the runs
         from engine.run.journal import JournalError
 

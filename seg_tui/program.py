@@ -74,8 +74,13 @@ def main() -> None:
         sys.exit(tell(error))
     finally:
         typed_with(None)
+    for message in app.untold:
+        print(message.line, file=sys.stderr)
     for (what, ids), text in app.drafts.items():
-        print(f"the {what} of {' '.join(ids)} was not saved: {text!r}", file=sys.stderr)
+        from seg_tui.commands import COMMANDS
+
+        done = "done" if what in COMMANDS else "saved"
+        print(f"the {what} of {' '.join(ids)} was not {done}: {text!r}", file=sys.stderr)
     if app.fault is not None:
         sys.exit(tell(app.fault))
     if (alive := goes_on(app.snapshot)) and not in_browser():
@@ -142,10 +147,10 @@ def in_browser() -> bool:
 
 def goes_on(snapshot: Snapshot) -> str:
     """Which runs go on when one quits, in a line; "" when none does."""
-    from engine.report.waiting import UNDER_WAY  # the first look begins before such imports
+    from engine.report.waiting import UNDER_WAY, waits_of  # the first look begins before such imports
 
     active = [run for run in snapshot.runs.values() if run.status in UNDER_WAY]
-    queued = sum(run.status == "queued" and not run.paused for run in snapshot.runs.values())
+    queued = sum(wait.place is not None for wait in waits_of(snapshot.runs, snapshot.workspace).values())
     if not active and not queued:
         return ""
     parts = [f"{len(active)} running ({', '.join(run.name for run in active[:3])})"] if active else []

@@ -19,7 +19,7 @@ def how_things_stand(snapshot: Snapshot, shown: RunList, view: str = "", read_on
     active = sum(run.status in UNDER_WAY for run in runs)
     queued = sum(run.status == "queued" for run in runs)
     archived = sum(run.archived for run in runs)
-    waits = ", no agent running: A starts one" if snapshot.unattended > 0 else ""
+    waits = ", no agent running: A starts one" if snapshot.unattended else ""
     marked, hidden = len(shown.marked), 0
     if marked:
         hidden = len(shown.marked - {run.id for run in shown.ordered})

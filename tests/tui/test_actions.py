@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
+import os
 import sqlite3
 import subprocess
 import threading
@@ -17,21 +20,25 @@ from textual.widgets import Input, Static
 
 from engine.host.processes import identify
 from engine.plugins import load_plugin
+from engine.requests import deleting
 from engine.requests.lifecycle import set_note, set_tags
-from engine.store import AgentState, Store, StoreError
+from engine.requests.refusals import Refused
+from engine.store import AgentState, RunRow, Store, StoreError
 from engine.workspace import Workspace
-from seg_tui import changes
+from seg_tui import actions, changes
+from seg_tui.actions import make_demo, set_place
 from seg_tui.app import SegTui
 from seg_tui.commands import ask_engine
 from seg_tui.live import SnapshotTaken
 from seg_tui.messages import ActionEnded
-from seg_tui.screens.dialogs import Ask, Confirm, Menu
+from seg_tui.program import goes_on, main
+from seg_tui.screens.dialogs import Ask, Confirm, Menu, Pick
 from seg_tui.screens.help import HelpScreen
 from seg_tui.screens.launch import LaunchScreen
 from seg_tui.widgets.bars import SPINNER, TitleBar
 from seg_tui.widgets.run_table import RunTable
 from tests.engine.made_up_runs import finished_journal
-from tests.tui.conftest import notices, opened, screen_text, settled, type_at_once, until
+from tests.tui.conftest import make_app, notices, opened, screen_text, settled, type_at_once, until
 from tests.tui.made_up_workspace import add
 
 pytestmark = pytest.mark.asyncio
@@ -298,6 +305,47 @@ async def test_words_typed_while_the_database_is_locked_come_back_to_be_sent_aga
     assert words in (row.note, *row.tags)
 
 
+async def test_what_was_typed_is_seen_above_a_refusal_of_many_lines(workspace: Workspace) -> None:
+    async with opened(workspace, size=(80, 24)) as (app, pilot):
+        refusal = "\n".join(f"key {place}: no such key" for place in range(30))
+        await app.push_screen(Ask("seg-engine sweep", "KEY=VALUES", "optimizer.lr=0.1", refusal))
+        await settled(pilot)
+        assert "optimizer.lr=0.1" in screen_text(app)
+        assert "key 0: " in screen_text(app)
+        assert "KEY=VALUES" not in screen_text(app)
+        await pilot.press(*["pagedown"] * 3)
+        await settled(pilot)
+        assert "KEY=VALUES" in screen_text(app)
+
+
+@pytest.mark.parametrize("size", [(60, 15), (80, 24)], ids=["60x15", "80x24"])
+async def test_what_is_chosen_is_in_sight_however_much_there_is(
+    workspace: Workspace, size: tuple[int, int]
+) -> None:
+    names = [f"choice {place}" for place in range(30)]
+    async with opened(workspace, size) as (app, pilot):
+        for screen in (
+            Pick("Sort by", [(name, name) for name in names]),
+            Menu("Views", [("", name, name) for name in names]),
+        ):
+            await app.push_screen(screen)
+            await pilot.press("end")
+            await settled(pilot)
+            assert "choice 29" in screen_text(app)
+            await pilot.press("escape")
+
+
+async def test_a_question_about_many_runs_is_scrolled_by_keys(workspace: Workspace) -> None:
+    async with opened(workspace, size=(80, 24)) as (app, pilot):
+        needed = ", ".join(f"run number {place}" for place in range(90))
+        await app.push_screen(Confirm("Permanently delete this run?", ["aaaa0000"], needed))
+        await settled(pilot)
+        assert "run number 89" not in screen_text(app)
+        await pilot.press("end")
+        await settled(pilot)
+        assert "run number 89" in screen_text(app)
+
+
 async def test_opening_starts_no_agent_and_says_that_runs_wait_for_one(
     workspace: Workspace, no_agent: list[Workspace]
 ) -> None:
@@ -326,6 +374,54 @@ async def test_runs_that_an_agent_of_another_machine_holds_back_do_not_wait_for_
         assert not app.snapshot.has_agent
         await settled(pilot)
         assert "1 queued · 6 runs" in screen_text(app)
+
+
+async def test_runs_behind_a_stopped_one_wait_for_no_agent(workspace: Workspace) -> None:
+    with workspace.open_store() as store:
+        store.lifecycle.set_status("dddd0000", "stopped", "stopped")
+    add(workspace, "dddd0001", None, after="dddd0000")
+    app = SegTui(workspace)
+    async with app.run_test(size=(140, 40)) as pilot:
+        await until(pilot, lambda: not app.snapshot.has_agent, "a look for an agent")
+        await settled(pilot)
+        assert "1 queued · 7 runs" in screen_text(app)
+        assert "queued" not in goes_on(app.snapshot)
+
+
+async def test_what_is_queued_where_no_agent_can_be_started_is_told_to_be(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(workspace: Workspace) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(workspace.root / "agents"))
+
+    monkeypatch.setattr("engine.agent.presence.ensure_agent", refused)
+    async with opened(workspace) as (app, pilot):
+        await press_on(app, pilot, "bbbb0000", "r")
+        await told(app, pilot, "too-big: queued; resumes from the last checkpoint\nit waits for an agent")
+        with workspace.open_store() as store:
+            store.queue.set_place("dddd0000", paused=True)
+        app.act(set_place, ["dddd0000"], None, False)
+        await told(app, pilot, "lr-0.1: not paused any more\nit waits for an agent")
+        (workspace.root / "demo-data").mkdir()
+        demo = make_demo(workspace, app.store.get(), lambda done, total: None, lambda: False)
+        assert status(workspace, demo) == "queued"
+
+
+async def test_runs_that_are_gone_are_told_where_a_later_one_cannot_be_deleted(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def delete(workspace: Workspace, store: Store, row: RunRow) -> None:
+        if row.id == "aaaa0001":
+            raise Refused(["aaaa0001: was started just now and is kept"])
+        deleted(workspace, store, row)
+
+    deleted = deleting.delete
+    monkeypatch.setattr(deleting, "delete", delete)
+    async with opened(workspace) as (app, pilot):
+        app.act(actions.delete, ["aaaa0000", "aaaa0001", "aaaa0002"])
+        await told(app, pilot, "1 of 3 runs: deleted; aaaa0001: was started just now and is kept")
+    assert {path.name for path in workspace.runs.iterdir()} >= {"aaaa0001", "aaaa0002"}
+    assert not (workspace.runs / "aaaa0000").exists()
 
 
 async def test_the_menu_renames_moves_protects_and_archives_and_z_takes_it_back(workspace: Workspace) -> None:
@@ -460,6 +556,16 @@ async def test_of_marked_runs_those_that_wait_get_the_priority(
         assert store.run("dddd0000").priority == 5
 
 
+async def test_of_marked_runs_those_that_have_ended_are_archived(workspace: Workspace) -> None:
+    async with opened(workspace) as (app, pilot):
+        await press_on(app, pilot, "cccc0000", "a", "x")
+        await until(pilot, lambda: isinstance(app.screen, Menu), "the menu")
+        await pilot.press("a")
+        await told(app, pilot, "4 runs: archived, which hides it; z undoes it")
+        left = {"cccc0000", "dddd0000"}
+        await until(pilot, lambda: {run.id for run in app.snapshot.runs.values() if not run.archived} == left)
+
+
 async def test_the_menu_pauses_continues_and_reprioritises_what_waits(
     workspace: Workspace, no_agent: list[Workspace]
 ) -> None:
@@ -558,6 +664,36 @@ async def test_words_for_a_run_that_is_gone_are_refused_and_told_at_the_end(work
             await told(app, pilot, run_id)
             assert not isinstance(app.screen, Ask), "there is nothing to ask for"
         assert app.drafts == {("tag", ("aaaa0000",)): "night", ("note", ("aaaa0001",)): "a thought"}
+
+
+async def test_what_is_done_when_the_dashboard_was_left_is_told_at_the_end(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun, may_end = threading.Event(), threading.Event()
+
+    def slow(workspace: Workspace, store: Store) -> str:
+        begun.set()
+        may_end.wait(30)
+        raise StoreError("aaaa0000: has no checkpoint")
+
+    async def leave(pilot: Pilot[None]) -> None:
+        app.act(slow, draft=draft)
+        await until(pilot, begun.is_set, "the action")
+        app.exit()
+
+    app = make_app(workspace)
+    draft = ("evaluate", ("aaaa0000",))
+    app.drafts[draft] = "--split val"
+    await app.run_async(headless=True, auto_pilot=leave)
+    assert "what was asked for last is being finished" in capsys.readouterr().err
+    may_end.set()
+    await asyncio.get_running_loop().shutdown_default_executor()  # as the end of `run` does
+    monkeypatch.setattr(app, "run", lambda: None)
+    monkeypatch.setattr("seg_tui.program.open_dashboard", lambda workspace, demo: app)
+    monkeypatch.setattr("sys.argv", ["seg-tui", str(workspace.root)])
+    main()
+    told = ["aaaa0000: has no checkpoint", "the evaluate of aaaa0000 was not done: '--split val'"]
+    assert capsys.readouterr().err.splitlines()[:2] == told
 
 
 async def test_words_typed_while_older_ones_are_kept_are_not_forgotten(
