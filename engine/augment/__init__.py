@@ -78,7 +78,9 @@ class AugmentSection(Section):
         return None if self.crop == WHOLE else sides(self.crop)
 
 
-AUGMENTATIONS: PartRegistry[Build] = PartRegistry("augmentation", "seg_engine.augmentations", AugmentSection)
+AUGMENTATIONS: PartRegistry[Build] = PartRegistry(
+    "augmentation", "seg_engine.augmentations", AugmentSection, takes=("keys",)
+)
 """Every augmentation by the name of the function that builds it."""
 
 register = AUGMENTATIONS.register

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import traceback
 from collections.abc import Collection
 from contextlib import suppress
@@ -64,6 +65,16 @@ def _offered() -> Any:
     """The entry points of all installed packages, which are read for several groups at each start; their type
     depends on Python's version."""
     return entry_points()
+
+
+def defined_in(component: type) -> str:
+    """Where a class is to be looked up: its module within seg-engine, FILE:LINE outside."""
+    if component.__module__.startswith("engine."):
+        return component.__module__
+    try:
+        return f"{inspect.getfile(component)}:{inspect.getsourcelines(component)[1]}"
+    except (OSError, TypeError):  # made without a file
+        return component.__module__
 
 
 def one_line(error: BaseException) -> str:

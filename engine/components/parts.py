@@ -10,7 +10,7 @@ from pydantic import ConfigDict, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from engine.components.origin import BUILT_IN, ComponentError, Origin, origin_of
-from engine.components.registry import Components, Described, check_keys, first_line
+from engine.components.registry import Components, Described, check_arguments, check_keys, first_line
 from engine.components.stored import is_reading_stored
 from engine.config.fields import Section
 
@@ -37,12 +37,16 @@ class PartRegistry(Components, Generic[B]):
     """Components that are used together, such as losses that add up: their keys make up one flat section.
 
     As the metadata of a config field, `Annotated[LossSection, LOSSES]`, it makes the field accept the keys of
-    all of them. `base` is what the section derives from; it may have keys and checks of its own.
+    all of them. `base` is what the section derives from; it may have keys and checks of its own. `takes` are
+    the arguments of a function that builds a component, and `has_weight` says whether one of its keys is
+    called like it.
     """
 
-    def __init__(self, kind: str, group: str, base: type[Section]) -> None:
+    def __init__(
+        self, kind: str, group: str, base: type[Section], takes: tuple[str, ...], has_weight: bool = False
+    ) -> None:
         super().__init__(kind, group)
-        self.base = base
+        self.base, self.takes, self.has_weight = base, takes, has_weight
         self._parts: dict[str, Part[B]] = {}
         self._section: type[Section] | None = None
 
@@ -50,13 +54,17 @@ class PartRegistry(Components, Generic[B]):
         """Make a component known by the name of the function that builds it; used as a decorator.
 
         Parts are used by rising `order`, equal ones in the order of registration. Raises ComponentError when
-        the name or a key is taken, or when a key lacks its help or its default.
+        the name or a key is taken, when a key lacks its help or its default, or when the function takes
+        other arguments.
         """
 
         def decorate(build: B) -> B:
             name = build.__name__
-            where = f"{build.__module__}.{name}"
-            check_keys(where, keys)
+            check_keys(name, keys)
+            check_arguments(name, build, self.takes)
+            if self.has_weight and name not in keys.model_fields:
+                example = f'{name}: float = option(0.0, "Weight of {name}", ge=0)'
+                raise ComponentError(f"{name}: needs a key of that name, its weight, such as {example}")
             self._take_part(name, keys, origin_of(build))
             self._parts[name] = Part(name, keys, build, order, origin_of(build))
             self._section = None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import abc
+import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -143,6 +144,28 @@ def check_keys(where: str, section: type[Section]) -> None:
             raise ComponentError(f"{where}.{key}: needs a default")
         if isinstance(about.json_schema_extra, dict) and about.json_schema_extra.get("new") is not None:
             raise ComponentError(f"{where}.{key}: a component's key has one default; `new` must go")
+
+
+def check_arguments(where: str, function: Callable[..., Any], arguments: Iterable[str]) -> None:
+    """Raise ComponentError unless a function can be called with so many arguments, in that order."""
+    arguments = list(arguments)
+    try:
+        inspect.signature(function).bind(*arguments)
+    except TypeError:
+        raise ComponentError(f"{where}: must take the arguments ({', '.join(arguments)})") from None
+    except ValueError:  # Python does not know its arguments
+        return
+
+
+def check_methods(where: str, component: type, base: type) -> None:
+    """Raise ComponentError where a class takes other arguments in a method of its base: those of the base
+    that have no default must do."""
+    for name, method in vars(base).items():
+        own = getattr(component, name, method)
+        if inspect.isfunction(method) and inspect.isfunction(own) and own is not method:
+            needed = inspect.signature(method).parameters.values()
+            arguments = [each.name for each in needed if each.default is inspect.Parameter.empty]
+            check_arguments(f"{where}.{name}", own, arguments)
 
 
 def first_line(described: object) -> str:

@@ -9,7 +9,7 @@ from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from engine.components.origin import BUILT_IN, ComponentError, Origin, origin_of
-from engine.components.registry import Components, Described, check_keys, first_line
+from engine.components.registry import Components, Described, check_keys, check_methods, first_line
 from engine.components.stored import is_reading_stored
 from engine.config.fields import Section
 
@@ -21,12 +21,20 @@ class Registry(Components, Generic[S]):
 
     As the metadata of a config field, `Annotated[ModelSection, MODELS]`, it makes the field accept a table of
     any registered section; a table without a name is of the `default` one. `unknown` takes the table of a
-    stored config whose section is not registered.
+    stored config whose section is not registered. A section has at least one of the methods `needs`.
     """
 
-    def __init__(self, kind: str, group: str, base: type[S], default: str, unknown: type[S]) -> None:
+    def __init__(
+        self,
+        kind: str,
+        group: str,
+        base: type[S],
+        default: str,
+        unknown: type[S],
+        needs: tuple[str, ...] = (),
+    ) -> None:
         super().__init__(kind, group)
-        self.base, self.default, self.unknown = base, default, unknown
+        self.base, self.default, self.unknown, self.needs = base, default, unknown, needs
         self._sections: dict[str, type[S]] = {}
         self._origins: dict[str, Origin] = {}
 
@@ -65,7 +73,7 @@ class Registry(Components, Generic[S]):
         ]
 
     def _checked_name(self, section: type[S]) -> str:
-        where = f"{section.__module__}.{section.__qualname__}"
+        where = section.__qualname__
         if not issubclass(section, self.base):
             raise ComponentError(f"{where}: a {self.kind}'s section derives from {self.base.__name__}")
         field = section.model_fields.get("name")
@@ -74,6 +82,10 @@ class Registry(Components, Generic[S]):
             example = f'name: Literal["mine"] = option("mine", "{self.kind.title()}")'
             raise ComponentError(f"{where}: needs a field such as {example}")
         check_keys(where, section)
+        if self.needs and all(getattr(section, name) is getattr(self.base, name) for name in self.needs):
+            raise ComponentError(f"{where}: needs {' or '.join(f'{name}()' for name in self.needs)}")
+        if origin_of(section) != BUILT_IN:
+            check_methods(where, section, self.base)
         return str(names[0])
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:

@@ -56,7 +56,9 @@ class LossSection(Section):
         return {name: weight for name, weight in values if weight > 0}
 
 
-LOSSES: PartRegistry[Build] = PartRegistry("loss", "seg_engine.losses", LossSection)
+LOSSES: PartRegistry[Build] = PartRegistry(
+    "loss", "seg_engine.losses", LossSection, takes=("keys", "classes"), has_weight=True
+)
 """Every loss by the name of its weight."""
 
 register = LOSSES.register

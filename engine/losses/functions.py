@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from engine.classes import VOID
+from engine.components.origin import BUILT_IN, ComponentError
 from engine.losses import LOSSES, LossSection
 from engine.models.layers import kernels_serve
 
@@ -344,4 +345,32 @@ def build_loss(section: LossSection, classes: int) -> Loss:
     """The loss of a config for logits of `classes` channels."""
     parts = LOSSES.parts()
     losses = [(weight, parts[name].build(section, classes)) for name, weight in section.weights().items()]
+    for name, (_, loss) in zip(section.weights(), losses, strict=True):
+        if parts[name].origin != BUILT_IN:
+            _check_contract(name, loss, classes)
     return losses[0][1] if len(losses) == 1 and losses[0][0] == 1 else WeightedSum(losses)
+
+
+def _check_contract(name: str, loss: Loss, classes: int) -> None:
+    """Try a loss of a plugin or a package on two small images. Raises ComponentError where it breaks the
+    contract, which would be told later as a fault of whoever adds the losses up."""
+    with torch.random.fork_rng(devices=[]):
+        logits = torch.randn(2, classes, 64, 64, requires_grad=True)
+        labels = torch.randint(classes, (2, 64, 64), dtype=torch.uint8)
+        for part in ("terms", "sums", "value"):
+            if not hasattr(loss, part):
+                raise ComponentError(f"loss {name}: has no {part}; it needs terms, sums() and value()")
+        sums: object = loss.sums(logits, labels)
+        if not isinstance(sums, Tensor) or list(sums.shape) != [loss.terms]:
+            must_be = f"float64 [{loss.terms}], as terms says"
+            raise ComponentError(f"loss {name}: sums() gives {_told(sums)}; it must be {must_be}")
+        value: object = loss.value(sums)
+        if not isinstance(value, Tensor) or value.ndim != 0 or not value.requires_grad:
+            raise ComponentError(f"loss {name}: value() gives {_told(value)}; it must be [] with a gradient")
+
+
+def _told(value: object) -> str:
+    if not isinstance(value, Tensor):
+        return f"a {type(value).__name__}"
+    gradient = "" if value.requires_grad else " without a gradient"
+    return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}{gradient}"

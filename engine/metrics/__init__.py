@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from engine.components.origin import ComponentError
-from engine.components.registry import NamedRegistry, first_line
+from engine.components.registry import NamedRegistry, check_arguments, first_line
 from engine.errors import EngineError
 
 if TYPE_CHECKING:
@@ -83,13 +83,13 @@ def register(
 
     def decorate(compute: C) -> C:
         name, help = compute.__name__, first_line(compute)
-        where = f"{compute.__module__}.{name}"
         if not help:
-            raise ComponentError(f"{where}: needs a docstring, whose first line says what it is")
+            raise ComponentError(f"{name}: needs a docstring, whose first line says what it is")
         if better not in ("higher", "lower", "neither"):
-            raise ComponentError(f"{where}: better must be higher, lower or neither, got {better!r}")
+            raise ComponentError(f"{name}: better must be higher, lower or neither, got {better!r}")
         if low is not None and high is not None and not low < high:
-            raise ComponentError(f"{where}: low must be below high, got {low} and {high}")
+            raise ComponentError(f"{name}: low must be below high, got {low} and {high}")
+        check_arguments(name, compute, ("confusion", "classes"))
         METRICS.add(name, Metric(name, compute, help, better, low, high, unit, per_image), compute)
         return compute
 

@@ -140,7 +140,7 @@ class UnknownModel(ModelSection):
 
 
 MODELS: Registry[ModelSection] = Registry(
-    "model", "seg_engine.models", ModelSection, default="unet", unknown=UnknownModel
+    "model", "seg_engine.models", ModelSection, default="unet", unknown=UnknownModel, needs=("build",)
 )
 """Every architecture by the value of `model.name`."""
 

@@ -6,7 +6,6 @@ activation checkpointing and warm starts ask the network by this contract.
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from engine.components.origin import ComponentError
+from engine.components.outside import defined_in
 from engine.models import ModelSection
 from engine.models.conversions import Conversion
 from engine.plugins import place_in_plugin
@@ -227,14 +227,4 @@ def _shape(value: object) -> str:
 
 
 def _broken(section: ModelSection, problem: str) -> ComponentError:
-    return ComponentError(f"model.name={section.name} ({_where(type(section))}): {problem}")
-
-
-def _where(section: type[ModelSection]) -> str:
-    """Where a section is to be looked up: its module within seg-engine, FILE:LINE outside."""
-    if section.__module__.startswith("engine."):
-        return section.__module__
-    try:
-        return f"{inspect.getfile(section)}:{inspect.getsourcelines(section)[1]}"
-    except (OSError, TypeError):  # made without a file
-        return section.__module__
+    return ComponentError(f"model.name={section.name} ({defined_in(type(section))}): {problem}")

@@ -91,7 +91,12 @@ class UnknownOptimizer(OptimizerSection):
 
 
 OPTIMIZERS: Registry[OptimizerSection] = Registry(
-    "optimizer", "seg_engine.optimizers", OptimizerSection, default="sgd", unknown=UnknownOptimizer
+    "optimizer",
+    "seg_engine.optimizers",
+    OptimizerSection,
+    default="sgd",
+    unknown=UnknownOptimizer,
+    needs=("build",),
 )
 """Every optimizer by the value of `optimizer.name`."""
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from engine.components.origin import ComponentError
+from engine.components.outside import defined_in
 from engine.models.contract import SegmentationNetwork
 from engine.optimizers import OptimizerSection, refuse_idle_factors
 
@@ -202,4 +203,4 @@ def _factor(section: OptimizerSection, network: SegmentationNetwork, name: str) 
 
 
 def _broken(section: OptimizerSection, problem: str) -> ComponentError:
-    return ComponentError(f"optimizer.name={section.name} ({type(section).__module__}): {problem}")
+    return ComponentError(f"optimizer.name={section.name} ({defined_in(type(section))}): {problem}")

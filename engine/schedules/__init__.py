@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import ConfigDict
 
 from engine.components.origin import ComponentError
+from engine.components.outside import defined_in
 from engine.components.sections import Registry
 from engine.config.fields import Section, option
 
@@ -140,7 +141,12 @@ class UnknownSchedule(ScheduleSection):
 
 
 SCHEDULES: Registry[ScheduleSection] = Registry(
-    "schedule", "seg_engine.schedules", ScheduleSection, default="constant", unknown=UnknownSchedule
+    "schedule",
+    "seg_engine.schedules",
+    ScheduleSection,
+    default="constant",
+    unknown=UnknownSchedule,
+    needs=("shape", "at"),
 )
 """Every schedule by the value of `schedule.name`."""
 
@@ -165,7 +171,7 @@ def learning_rate(config: RunConfig, step: float, steps_per_epoch: int) -> float
     factor: object = schedule.at(time)
     if not isinstance(factor, Real) or not math.isfinite(factor) or factor < 0:
         raise ComponentError(
-            f"schedule.name={schedule.name} ({type(schedule).__module__}): shape({done:g}, "
+            f"schedule.name={schedule.name} ({defined_in(type(schedule))}): shape({done:g}, "
             f"{step / steps_per_epoch:g}) is {factor!r}; it must be a finite number from 0"
         )
     return schedule.rate(float(factor), peak, time)  # NumPy's own numbers would not fit into a checkpoint

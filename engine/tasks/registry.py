@@ -77,8 +77,9 @@ class TaskRegistry:
         Raises ComponentError when its name is taken or it is no descriptor of a task that learns.
         """
         from engine.components.origin import ComponentError, current_origin
+        from engine.components.registry import check_methods
 
-        where = f"{task.__module__}.{task.__qualname__}"
+        where = task.__qualname__
         if not issubclass(task, LearningTask):
             raise ComponentError(f"{where}: a task derives from LearningTask")
         name = getattr(task, "name", "")
@@ -86,6 +87,8 @@ class TaskRegistry:
             raise ComponentError(f'{where}: needs a name of small letters, such as name = "mine"')
         if not getattr(task, "does", ""):
             raise ComponentError(f'{where}: needs a line of help, such as does = "learn colours"')
+        check_methods(where, task, LearningTask)
+        check_methods(where, task, Task)
         origin = current_origin()
         if name in self and self._origins.get(name) != origin:
             taker = self._origins.get(name, "seg-engine")

@@ -301,7 +301,7 @@ STRANGER = Origin("package", "stranger 1.2")
 def test_what_is_built_in_keeps_its_names_whoever_came_first(
     registry: Registry[ModelSection], tmp_path: Path
 ) -> None:
-    parts: PartRegistry[Any] = PartRegistry("loss", "tests.nothing", Section)
+    parts: PartRegistry[Any] = PartRegistry("loss", "tests.nothing", Section, ("keys", "classes"))
     with registering(STRANGER):
         registry.register(type("Foreign", (SmallConfig,), {"__module__": "stranger"}))
         parts.register(PinkKeys)(_named("pink"))
@@ -339,7 +339,7 @@ class BareKeys(Section):
 
 
 def test_parts_make_up_one_section_in_their_order() -> None:
-    parts: PartRegistry[Any] = PartRegistry("loss", "tests.nothing", Section)
+    parts: PartRegistry[Any] = PartRegistry("loss", "tests.nothing", Section, ("keys", "classes"))
 
     @parts.register(GreenKeys, order=2)
     def green(keys: GreenKeys, classes: int) -> float:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from engine.classes import CITYSCAPES, ClassSet, ClassSetError, load_class_set
-from engine.components.origin import BUILT_IN, ComponentError
-from engine.components.registry import NamedRegistry
+from engine.components.origin import BUILT_IN, ComponentError, origin_of
+from engine.components.registry import NamedRegistry, check_methods
 from engine.data.faults import DataError, Fault, listed
 from engine.data.partners import Side
 from engine.data.walk import IMAGE_SUFFIXES, walk, walk_parts
@@ -164,7 +164,7 @@ def register(layout: L) -> L:
 
     Raises ComponentError when it breaks the contract of a layout, or when its name is taken.
     """
-    where = f"{layout.__module__}.{layout.__qualname__}"
+    where = layout.__qualname__
     if not issubclass(layout, Layout):
         raise ComponentError(f"{where}: a layout derives from Layout")
     name = getattr(layout, "name", None)
@@ -178,6 +178,8 @@ def register(layout: L) -> L:
         raise ComponentError(
             f"{where}: as_cityscapes names no class of Cityscapes: {', '.join(sorted(strange))}"
         )
+    if origin_of(layout) != BUILT_IN:
+        check_methods(where, layout, Layout)
     LAYOUTS.add(name, layout(), layout)
     return layout
 
