@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -57,6 +58,11 @@ def beyond_blocks(findings: Findings, pictures: Mapping[str, Picture]) -> list[B
 def figure_kind(equal: EqualBudget) -> str:
     """What the figure of a budget is called: "hours-1", "images-36700"."""
     return f"{equal.budget.kind}-{equal.budget.amount:g}"
+
+
+def is_figure_of_budget(name: str) -> bool:
+    """Whether `figure_kind` gives such names."""
+    return re.fullmatch(r"(hours|images)-[\d.e+-]+", name) is not None
 
 
 # ---------------------------------------------------------------------- budgets

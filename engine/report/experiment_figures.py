@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.report.beyond import figure_kind
+from engine.report.beyond import figure_kind, is_figure_of_budget
 from engine.report.budgets import EqualBudget
 from engine.report.compare import Comparison, Entry
 from engine.report.experiment import Experiment, speed_of
@@ -56,32 +56,34 @@ def draw_figures(
         "generalise": lambda: _environments(experiment),
         "speed": lambda: _speed(experiment),
     }
-    if _has_energy(experiment):
-        for against in ("hours", "kwh"):
-            drawings[f"dice-{against}"] = partial(_curves, experiment, "dice", against)
+    for against in ("hours", "kwh"):
+        drawings[f"dice-{against}"] = partial(_curves_of_energy, experiment, against)
     for equal in experiment.findings.budgets:
         drawings[figure_kind(equal)] = partial(_at_budget, equal)
     about = f"seg-engine experiment {experiment.name}"
     for kind, draw in drawings.items():
-        paths = [folder / FOLDER / f"{kind}{suffix}" for suffix in SUFFIXES]
         try:
             figure, caption = draw()
         except (FigureError, PictureError):
-            for path in paths:
-                path.unlink(missing_ok=True)
             continue
         note = ""
-        for path in paths:
-            note = save_figure(figure, path, about) or note
+        for suffix in SUFFIXES:
+            note = save_figure(figure, folder / FOLDER / f"{kind}{suffix}", about) or note
         caption += f" ({note})" if note else ""
         width = min(1.0, figure.get_figwidth() / 6.9)
         pictures[kind] = Picture(f"{FOLDER}/{kind}.png", caption, width)
+    for path in (folder / FOLDER).glob("*"):
+        is_ours = path.stem in drawings or is_figure_of_budget(path.stem)
+        if is_ours and path.suffix in SUFFIXES and path.stem not in pictures:
+            path.unlink()
     return pictures
 
 
-def _has_energy(experiment: Experiment) -> bool:
+def _curves_of_energy(experiment: Experiment, against: str) -> tuple[Figure, str]:
     epochs = [epoch for run in experiment.leading for epoch in run.epochs]
-    return bool(epochs) and all(epoch.joules is not None for epoch in epochs)
+    if not epochs or any(epoch.joules is None for epoch in epochs):
+        raise FigureError("the energy of some epochs was not measured")
+    return _curves(experiment, "dice", against)
 
 
 def _curves(experiment: Experiment, measure: str, against: str = "epochs") -> tuple[Figure, str]:

@@ -60,12 +60,12 @@ def test_what_a_report_no_longer_has_is_removed(seg: Command, workspace: Workspa
     import_made_up_run(workspace, "aaaa1111", finished_journal(), experiment="lr")
     folder = workspace.root / "reports" / "lr"
     of_before = [
-        folder / name for name in ("ablation.json", "figures/robustness.png", "figures/robustness.pdf")
+        folder / name for name in ("ablation.json", "figures/robustness.png", "figures/hours-0.5.pdf")
     ]
     (folder / "figures").mkdir(parents=True)
     for path in of_before:
         path.write_text("of runs that are gone")
-    own = folder / "notes.md"
+    own = folder / "figures" / "mine.png"
     own.write_text("mine")
     assert seg("report lr").status == 0
     assert not any(path.exists() for path in of_before)

@@ -151,6 +151,27 @@ def test_an_evaluation_of_speed_that_waits_or_is_lost_is_looked_after(
     assert agent.begun == ["train", "evaluate", "evaluate"]
 
 
+def test_a_trial_whose_checkpoint_is_gone_fails_and_the_search_goes_on(
+    seg: Command, workspace: Workspace, scenes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Forgetful(FakeAgent):
+        """Loses the checkpoint of the first training."""
+
+        def __call__(self, workspace: Workspace) -> None:
+            super().__call__(workspace)
+            if self.begun == ["train"]:
+                (kept,) = workspace.runs.glob("*/checkpoints/best.pt")
+                kept.unlink()
+
+    monkeypatch.setattr("engine.requests.tuning.search.ensure_agent", Forgetful())
+    monkeypatch.setattr("engine.requests.tuning.search.POLL_SECONDS", 0)
+    done = seg(searched(scenes, "model.width=4,8", "--metric latency --trials 2 --json"))
+    assert done.status == 0, done.err
+    events = [json.loads(line) for line in done.out.splitlines()]
+    assert "has no such checkpoint" in next(each["message"] for each in events if each["event"] == "failed")
+    assert [each["trial"] for each in events if each["event"] == "finished"] == [1]
+
+
 def test_the_name_of_a_search_may_be_longer_than_that_of_a_file(
     seg: Command, workspace: Workspace, scenes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -246,7 +246,11 @@ class Searching:
         scores: list[float] = []
         for name, goal in zip(self.search.metrics, self.goals, strict=True):
             if goal.needs_speed:
-                evaluation = self._evaluation(trial, row)
+                try:
+                    evaluation = self._evaluation(trial, row)
+                except Refused as error:  # its checkpoint is gone, which no later attempt changes
+                    self._give_up(trial, str(error))
+                    return
                 value = self._latency(evaluation.id)
                 if value is None and (lost := self._lost(trial, evaluation)):
                     self._resume(trial, lost)
@@ -275,7 +279,8 @@ class Searching:
                 change_tags(self.workspace, self.store, row.id, remove=[BEST])
 
     def _evaluation(self, trial: FrozenTrial, row: RunRow) -> RunRow:
-        """The run that measures the speed of a trial's network, as it is now; queued where there is none."""
+        """The run that measures the speed of a trial's network, as it is now; queued where there is none.
+        Raises Refused where the network is gone."""
         run_id = trial.user_attrs.get(EVALUATION) or new_run_id()
         if self._exists(run_id):
             refresh(self.store, [self.workspace.run_dir(run_id)])
