@@ -292,8 +292,19 @@ def replaced(rows: Iterable[RunRow]) -> set[str]:
 
 
 def config_but_for_the_seed(row: RunRow, known: Mapping[str, Any]) -> _Config:
-    """What two runs share that differ in nothing but their seed; `known` as in `comparable_config`."""
-    return tuple(sorted((comparable_config(row, known) | {SEED: ""}).items()))
+    """What two runs share that differ in nothing but their seed; `known` as in `comparable_config`.
+
+    Records of another program tell of a config what it calls as this one does. Those of an export of this
+    program tell all of it, and where they lie makes no other run of them.
+    """
+    config = comparable_config(row, known) | {SEED: ""}
+    if all(key in config for key in _ONLY_OURS):
+        config.pop("imported.source", None)
+    return tuple(sorted(config.items()))
+
+
+_ONLY_OURS = ("data.root", "optimizer.name", "runtime.threads")
+"""Keys that no other program has all of."""
 
 
 # ---------------------------------------------------------------------- labels and notes

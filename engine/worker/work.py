@@ -50,7 +50,7 @@ def was_stopped_by_a_person(error: BaseException) -> bool:
     stop = error.__context__
     while stop is not None and not isinstance(stop, StopRequested):
         stop = stop.__context__
-    return stop is not None and stop.cause == "stopped"
+    return isinstance(stop, StopRequested) and stop.cause == "stopped"
 
 
 def timeout_message(job: Job) -> str:

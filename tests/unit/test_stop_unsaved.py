@@ -11,7 +11,8 @@ import pytest
 from engine.config.recipes import get_recipe
 from engine.learning.checkpoint import save_checkpoint
 from engine.run.directory import RunCard, RunDir
-from engine.run.events import AnyEvent, Failed, Stopped, Warned
+from engine.run.event import Event
+from engine.run.events import Failed, Stopped, Warned
 from engine.run.journal import JournalWriter, read_all
 from engine.worker.entry import EXIT_STOPPED, conclude
 from engine.worker.job import Job, StopRequested
@@ -32,7 +33,7 @@ def run(tmp_path: Path) -> RunDir:
 
 @pytest.mark.parametrize(("cause", "end"), [("stopped", Stopped), ("preempted", Failed), ("timeout", Failed)])
 def test_what_cannot_be_saved_makes_no_failure_of_a_stop(
-    run: RunDir, monkeypatch: pytest.MonkeyPatch, cause: StopCause, end: type[AnyEvent]
+    run: RunDir, monkeypatch: pytest.MonkeyPatch, cause: StopCause, end: type[Event]
 ) -> None:
     def train(job: Job) -> None:
         try:
