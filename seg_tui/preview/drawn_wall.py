@@ -89,7 +89,10 @@ class DrawnWall(Wall):
             pass
 
     async def put_up(self, shown: Shown) -> None:
-        """Hang pictures, in frames that are made for them where others were."""
+        """Hang pictures, in frames that are made for them where others were. Those that were wanted earlier
+        may come after what is wanted now: a thread may be at its last picture when another begins."""
+        if shown.view != self._wanted:
+            return
         self._hung, view = shown, shown.view
         if self.shown is None:
             return

@@ -62,6 +62,8 @@ KEYS: list[BindingType] = [
     ),
     Binding("right_parenthesis", "look('slide', 1)", "accept more", show=False, tooltip="Accept more pixels"),
     Binding("V", "legend", "legend", tooltip="Show or hide the class legend with Dice"),
+    Binding("pagedown", "legend_page(1)", "legend down", show=False, tooltip="Scroll the class legend down"),
+    Binding("pageup", "legend_page(-1)", "legend up", show=False, tooltip="Scroll the class legend up"),
     Binding(
         "m",
         "look('next_rule')",
@@ -82,7 +84,7 @@ KEYS: list[BindingType] = [
     Binding("question_mark", "app.help", "help", key_display="?", tooltip="All keys"),
 ]
 
-OF_PICTURES = frozenset({"look", "full", "flicker", "play", "legend", "move"})
+OF_PICTURES = frozenset({"look", "full", "flicker", "play", "legend", "legend_page", "move"})
 """Actions that make sense only when there is something to be seen."""
 
 OF_SCORES = frozenset({"next_score", "slide"})

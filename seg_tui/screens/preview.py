@@ -269,6 +269,10 @@ class PreviewScreen(Acting):
         self._legend_asked = not self.query_one("#side").has_class("shown")
         self._show()
 
+    def action_legend_page(self, step: int) -> None:
+        side = self.query_one("#side")
+        side.scroll_relative(y=step * max(1, side.size.height - 1), animate=False)
+
     def action_flicker(self) -> None:
         self.wall.flicker()
         self._tell()

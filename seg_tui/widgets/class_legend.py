@@ -69,9 +69,8 @@ def legend(
     shown = min(len(columns), MOST_COLUMNS)
     text = Text(no_wrap=True)
     heads = _heads(columns[:shown])
-    if len(columns) > shown:
-        heads[-1] = "…"
-    text.append("   " + "Class".ljust(NAME_WIDTH) + "Share".rjust(COLUMN_WIDTH), style=faint)
+    what = "Class" if len(columns) == shown else f"{shown} of {len(columns)} runs"
+    text.append("   " + what.ljust(NAME_WIDTH) + "Share".rjust(COLUMN_WIDTH), style=faint)
     text.append("".join(fitted(head, COLUMN_WIDTH, right=True) for head in heads) + "\n", style=faint)
     for name, values in totals:
         text.append("   " + shorten(name, NAME_WIDTH + COLUMN_WIDTH).ljust(NAME_WIDTH + COLUMN_WIDTH))

@@ -26,6 +26,7 @@ from seg_tui.preview.galleries import RunGallery
 from seg_tui.preview.keys import KEYS
 from seg_tui.preview.lines import legend_of
 from seg_tui.preview.look import Box, Look
+from seg_tui.preview.messages import PicturesDrawn
 from seg_tui.preview.studio import Studio
 from seg_tui.preview.view import best_grid, view_of
 from seg_tui.screens.preview import PreviewScreen
@@ -129,6 +130,32 @@ async def test_epochs_are_scrubbed_and_end_at_the_ends(gallery_workspace: Worksp
         await press(pilot, "end", "right_square_bracket")
         assert screen.look.epoch == 30
         assert CAR in labels_of(screen, 2)
+
+
+async def test_pictures_that_were_wanted_earlier_do_not_replace_those_that_are_wanted(
+    gallery_workspace: Workspace,
+) -> None:
+    async with preview(gallery_workspace, "gal00001") as (screen, pilot):
+        earlier = screen.wall.shown
+        assert earlier is not None
+        await press(pilot, "left_square_bracket")
+        screen.wall.post_message(PicturesDrawn(earlier))
+        await settled(pilot)
+        assert screen.wall.shown is not None
+        assert {panel.epoch for panel in screen.wall.shown.view.panels} == {None, 20}
+        assert "Dice 1.000" not in text(screen)
+
+
+async def test_a_legend_that_is_longer_than_the_screen_is_scrolled_by_keys(
+    empty_workspace: Workspace,
+) -> None:
+    add_with_gallery(empty_workspace, "gal00001", name="good")
+    async with preview(empty_workspace, "gal00001", size=(100, 12)) as (screen, pilot):
+        assert "void" not in text(screen)
+        await press(pilot, "pagedown")
+        assert "void" in text(screen)
+        await press(pilot, "pageup")
+        assert "Class " in text(screen)
 
 
 async def test_playing_goes_from_the_first_epoch_to_the_last_and_stops(
@@ -619,6 +646,14 @@ def test_wide_letters_are_cut_by_the_cells_that_they_take() -> None:
     rows = [LegendRow("道路", (0, 0, 0), "a", 0.5, (0.5,)), LegendRow("road", (0, 0, 0), "b", 0.5, (0.5,))]
     wide, narrow = legend(rows, ["Dice"], [], True, "dim").plain.splitlines()[-2:]
     assert cell_len(wide) == cell_len(narrow)
+
+
+def test_a_legend_of_more_runs_than_it_has_columns_names_the_first_and_counts_all() -> None:
+    runs = ["one", "two", "three", "four", "five", "six"]
+    rows = [LegendRow("road", (0, 0, 0), "a", 0.5, (0.1, 0.2, 0.3, 0.4, 0.5, 0.6))]
+    head, *_, road = legend(rows, runs, [], True, "dim").plain.splitlines()
+    assert head.split() == ["4", "of", "6", "runs", "Share", "one", "two", "three", "four"]
+    assert road.split()[-4:] == ["0.100", "0.200", "0.300", "0.400"]
 
 
 def test_a_class_has_its_own_dice_where_runs_have_other_class_sets(tmp_path: Path) -> None:
