@@ -41,7 +41,7 @@ def keys_of(app: App[Any], screen: Screen[Any]) -> list[Key]:
     found = []
     for action, same in bindings.items():
         node, first = same[0]
-        shown = " ".join(dict.fromkeys(app.get_key_display(binding) for _, binding in same))
+        shown = " ".join(dict.fromkeys(_alone(app.get_key_display(binding)) for _, binding in same))
         meaning = first.tooltip or first.description
         moves = not first.show and not first.tooltip
         found.append(Key(action, first.key, shown, first.description, meaning, node, moves))
@@ -71,6 +71,11 @@ def _told(app: App[Any], screen: Screen[Any]) -> Iterator[tuple[DOMNode, Binding
         is_ours = binding.action in TEXTUALS_OWN or _declares(node, binding.action)
         if active.enabled and binding.description and is_ours:
             yield node, binding
+
+
+def _alone(shown: str) -> str:
+    """A key without the one of the opposite action, with which it stands in the footer: "[" of "[ ]"."""
+    return shown.split()[0] if shown.strip() else shown
 
 
 def _declares(node: DOMNode, action: str) -> bool:

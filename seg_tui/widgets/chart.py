@@ -52,14 +52,16 @@ class Chart(Widget, can_focus=True):
         f"chart--{part}" for part in ("axis", "label", "title", "cursor", "shared", "hidden")
     }
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left", "read(-1)", "read off", key_display="← →", tooltip="Read all curves at a point"),
-        Binding("right", "read(1)", "read off", show=False),
-        Binding("plus", "zoom(1)", "zoom", key_display="+ -", tooltip="Zoom in or out; 0: all"),
+        Binding(
+            "left", "read(-1)", "read off", key_display="← →", tooltip="Read all curves at the point before"
+        ),
+        Binding("right", "read(1)", "read on", show=False, tooltip="Read all curves at the next point"),
+        Binding("plus", "zoom(1)", "zoom", key_display="+ -", tooltip="Zoom in around the point read off"),
         Binding("equals_sign", "zoom(1)", "zoom in", show=False),
-        Binding("minus", "zoom(-1)", "zoom out", show=False),
+        Binding("minus", "zoom(-1)", "zoom out", show=False, tooltip="Zoom out"),
         Binding("shift+left", "pan(-1)", "pan left", show=False),
         Binding("shift+right", "pan(1)", "pan right", show=False),
-        Binding("0", "whole", "all", show=False),
+        Binding("0", "whole", "whole curves", show=False, tooltip="All of the curves in sight again"),
         Binding("w", "smooth", "smooth", tooltip="Weight of the moving average: 0, 0.6, 0.9, 0.97"),
         Binding("L", "log_scale", "log scale", tooltip="Logarithmic y axis"),
         Binding("O", "outliers", "outliers", tooltip="Show or hide the outliers that squash the curves"),

@@ -21,6 +21,7 @@ from textual.pilot import Pilot
 from engine.store import Store
 from engine.workspace import Workspace
 from seg_tui.app import SegTui
+from seg_tui.keys import key_sections
 from seg_tui.live import SnapshotTaken
 from seg_tui.preview.galleries import RunGallery
 from seg_tui.preview.keys import KEYS
@@ -144,6 +145,14 @@ async def test_pictures_that_were_wanted_earlier_do_not_replace_those_that_are_w
         assert screen.wall.shown is not None
         assert {panel.epoch for panel in screen.wall.shown.view.panels} == {None, 20}
         assert "Dice 1.000" not in text(screen)
+
+
+async def test_help_tells_of_each_key_what_that_one_does(gallery_workspace: Workspace) -> None:
+    async with preview(gallery_workspace, "gal00001") as (screen, _):
+        told = {shown: meaning for _, keys in key_sections(screen.app, screen) for shown, meaning in keys}
+        assert (told["["], told["]"]) == ("Previous saved epoch", "Next saved epoch")
+        assert (told["+"], told["-"]) == ("More opaque class maps", "More transparent class maps")
+        assert "[ ] epoch" in text(screen), "in the footer both stand together"
 
 
 async def test_a_legend_that_is_longer_than_the_screen_is_scrolled_by_keys(
