@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
+from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.input import Selection
@@ -20,7 +20,7 @@ from seg_tui.widgets.panes import box
 
 _BOX = """
     align: center middle;
-    & > Vertical { width: 70; max-width: 95%; height: auto; max-height: 90%; }
+    & > Vertical, & > VerticalScroll { width: 70; max-width: 95%; height: auto; max-height: 90%; }
     & .hint { color: $text-muted; }
     & .problem { color: $text-error; }
 """
@@ -37,11 +37,11 @@ class Ask(ModalScreen[str | None], WaitsForTop):
         self._title, self._hint, self._value, self._problem = title, hint, value, problem
 
     def compose(self) -> ComposeResult:
-        with box(Vertical(), self._title, "enter: do it · escape: cancel"):
-            if self._problem:
-                yield Static(f"not done: {self._problem}", classes="problem", markup=False)
+        with box(VerticalScroll(can_focus=False), self._title, "enter: do it · escape: cancel"):
             # A key that was meant for the screen below must not replace all of what comes back.
             yield Input(self._value, compact=True, select_on_focus=not self._problem)
+            if self._problem:  # below, as it may have more lines than there is room for
+                yield Static(f"not done: {self._problem}", classes="problem", markup=False)
             yield Static(self._hint, classes="hint", markup=False)
 
     def on_mount(self) -> None:
@@ -63,10 +63,7 @@ class Confirm(ModalScreen[bool], WaitsForTop):
     """Whether to do what cannot be undone; only `y` says yes. Each of `lines` stays one line; `note` stands
     below them, whole."""
 
-    DEFAULT_CSS = (
-        f"Confirm {{ {_BOX} & > Vertical {{ overflow-y: auto; }} "
-        "& .lines { text-wrap: nowrap; text-overflow: ellipsis; } }"
-    )
+    DEFAULT_CSS = f"Confirm {{ {_BOX} & .lines {{ text-wrap: nowrap; text-overflow: ellipsis; }} }}"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "dismiss(True)", "yes"),
         Binding("n,escape,q", "dismiss(False)", "no"),
@@ -77,7 +74,7 @@ class Confirm(ModalScreen[bool], WaitsForTop):
         self._question, self._lines, self._note = question, lines, note
 
     def compose(self) -> ComposeResult:
-        with box(Vertical(), self._question, "y: yes · n or escape: cancel"):
+        with box(VerticalScroll(), self._question, "y: yes · n or escape: cancel"):
             yield Static("\n".join(self._lines), classes="lines", markup=False)
             if self._note:
                 yield Static(f"\n{self._note}", markup=False)

@@ -304,6 +304,30 @@ async def test_words_typed_while_the_database_is_locked_come_back_to_be_sent_aga
     assert words in (row.note, *row.tags)
 
 
+async def test_what_was_typed_is_seen_above_a_refusal_of_many_lines(workspace: Workspace) -> None:
+    async with opened(workspace, size=(80, 24)) as (app, pilot):
+        refusal = "\n".join(f"key {place}: no such key" for place in range(30))
+        await app.push_screen(Ask("seg-engine sweep", "KEY=VALUES", "optimizer.lr=0.1", refusal))
+        await settled(pilot)
+        assert "optimizer.lr=0.1" in screen_text(app)
+        assert "key 0: " in screen_text(app)
+        assert "KEY=VALUES" not in screen_text(app)
+        await pilot.press(*["pagedown"] * 3)
+        await settled(pilot)
+        assert "KEY=VALUES" in screen_text(app)
+
+
+async def test_a_question_about_many_runs_is_scrolled_by_keys(workspace: Workspace) -> None:
+    async with opened(workspace, size=(80, 24)) as (app, pilot):
+        needed = ", ".join(f"run number {place}" for place in range(90))
+        await app.push_screen(Confirm("Permanently delete this run?", ["aaaa0000"], needed))
+        await settled(pilot)
+        assert "run number 89" not in screen_text(app)
+        await pilot.press("end")
+        await settled(pilot)
+        assert "run number 89" in screen_text(app)
+
+
 async def test_opening_starts_no_agent_and_says_that_runs_wait_for_one(
     workspace: Workspace, no_agent: list[Workspace]
 ) -> None:
