@@ -73,11 +73,12 @@ def results_text(detail: Detail, found: Results, folder: Path, now: float, width
     if not learns_classes(detail.row.task, detail.row.classes):
         return Text("nothing has been measured yet", "dim")
     measuring = [task for task in TASKS if isinstance(task, NetworkTask) and task.measures]
-    commands = [f"{typed()} {task.usage_of(detail.row.id)}" for task in measuring]
-    lines = ["this network has not been evaluated yet"]
-    for command, task in zip(commands, measuring, strict=True):
-        lines.append(f"{command:<{max(map(len, commands))}}   {task.measures}")
-    return Text("\n".join(lines), "dim")
+    asked = [(f"{typed()} {task.usage_of(detail.row.id)}", task.measures) for task in measuring]
+    longest = max(len(command) for command, _ in asked)
+    lines = [f"{command:<{longest}}   {measures}" for command, measures in asked]
+    if max(map(len, lines)) > width:
+        lines = [f"{command}\n    {measures}" for command, measures in asked]
+    return Text("\n".join(["this network has not been evaluated yet", *lines]), "dim")
 
 
 def images_text(detail: Detail, width: int) -> Text:

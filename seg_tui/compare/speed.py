@@ -10,6 +10,7 @@ from rich.text import Text
 from engine.report.speed import SpeedPlot, SpeedPoint, speed_table
 from engine.typed import typed
 from seg_tui.widgets.curves import log_ticks, tick_labels, ticks
+from seg_tui.widgets.text_pane import hint
 
 ROWS, LEAST_WIDTH = 10, 40
 WIDE = 6.0
@@ -18,17 +19,17 @@ MARGIN = 6
 """Cells of the labels at the left."""
 
 
-def not_measured() -> Text:
-    """What to say where the latency of no run is known."""
+def not_measured(width: int) -> Text:
+    """What to say where the latency of no run is known, in lines of `width` cells."""
     command = typed("bench", "RUN", "--latency")
-    return Text(f"no latency measured yet; `{command}` measures that of a run", "dim")
+    return hint(f"no latency measured yet; `{command}` measures that of a run", width)
 
 
 def speed_text(plot: SpeedPlot | None, styles: Mapping[str, str], width: int) -> Text:
     """The drawing, and the table below it; `styles` are the Rich styles of the entries' letters, with which
     the labels of the points begin."""
     if plot is None:
-        return not_measured()
+        return not_measured(width)
     table = speed_table(plot, width)
     if not plot.points or width < LEAST_WIDTH:
         return table

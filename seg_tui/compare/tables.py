@@ -26,7 +26,7 @@ from engine.report.short_names import ShortNames
 from engine.typed import typed
 from engine.visible import one_line
 from seg_tui.compare.speed import speed_text
-from seg_tui.widgets.text_pane import TextPane
+from seg_tui.widgets.text_pane import TextPane, hint
 
 TABS = {
     "numbers": "Numbers",
@@ -118,7 +118,7 @@ def _config(comparison: Comparison) -> Text:
 def _environments(comparison: Comparison, styles: dict[str, str], width: int) -> Text:
     if not comparison.environments:
         command = typed("generalise", "RUN", "--data", "DIR")
-        return Text(f"scored in no other environment yet; `{command}` does that", "dim")
+        return hint(f"scored in no other environment yet; `{command}` does that", width)
     table = environment_lines_table(comparison.environments, width, styles)
     return Text("\n").join([Text("Dice and mIoU, and the difference to the run's own images", "dim"), table])
 
@@ -126,14 +126,14 @@ def _environments(comparison: Comparison, styles: dict[str, str], width: int) ->
 def _ood(comparison: Comparison, styles: dict[str, str], width: int) -> Text:
     if not comparison.ood:
         command = typed("ood", "RUN", "--ood-data", "DIR")
-        return Text(f"no out-of-distribution scores yet; `{command}` measures them", "dim")
+        return hint(f"no out-of-distribution scores yet; `{command}` measures them", width)
     return ood_lines_table(comparison.ood, width, styles)
 
 
 def _crf(comparison: Comparison, styles: dict[str, str], width: int) -> Text:
     if not comparison.crf:
         command = typed("evaluate", "RUN", "--crf")
-        return Text(f"scored with no CRF yet; `{command}` does that", "dim")
+        return hint(f"scored with no CRF yet; `{command}` does that", width)
     return Text("\n\n").join(crf_tables(comparison.crf, width, styles))
 
 

@@ -209,7 +209,7 @@ class ExplainScreen(Acting):
 
     def _speed_text(self, width: int) -> Text:
         if self.speed is None:
-            return not_measured()
+            return not_measured(width)
         return speed_table(self.speed, None)
 
     # ------------------------------------------------------------------ keys

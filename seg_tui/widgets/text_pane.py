@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 
 from rich.text import Text
@@ -56,3 +57,8 @@ class TextPane(ScrollableContainer):
         self.query_one(Static).update(text)
         if first and self._at_end:
             self.call_after_refresh(self.scroll_end, animate=False, x_axis=False)
+
+
+def hint(told: str, width: int) -> Text:
+    """Faint words in lines of `width` cells, for panes of class `wide`, which wrap nothing."""
+    return Text("\n".join(textwrap.wrap(told, max(20, width), break_on_hyphens=False)), "dim")

@@ -100,6 +100,19 @@ async def test_every_number_is_held_to_the_baseline_and_b_pins_another(compared:
 
 
 @pytest.mark.asyncio
+async def test_what_is_not_measured_yet_is_told_in_lines_that_fit(compared: Workspace) -> None:
+    async with comparing(compared, ("aaaa0000", "eeee0000"), (80, 24)) as (app, pilot, _):
+        for key, end in (
+            ("4", "that of a run"),
+            ("5", "does that"),
+            ("6", "measures them"),
+            ("7", "does that"),
+        ):
+            await press(pilot, key)
+            assert end in " ".join(" ".join(inside(app)).split())
+
+
+@pytest.mark.asyncio
 async def test_seeds_fold_into_mean_and_deviation(compared: Workspace) -> None:
     async with comparing(compared, (*SEEDS, "eeee0000")) as (app, pilot, screen):
         assert len(names(screen)) == 4

@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import TabbedContent
+from textual.widgets import Static, TabbedContent
 
 from engine.host.load import Gpu
 from engine.requests.reproducing import files_again, first_of
@@ -66,6 +66,16 @@ async def test_a_finished_run_opens_at_its_curves_and_says_how_it_fared(workspac
         for title in ("Dice", "loss", "mIoU", "learning rate"):
             assert title in text
         assert "Failure" not in text
+
+
+@pytest.mark.asyncio
+async def test_what_a_command_measures_stands_below_it_where_there_is_no_room_beside_it(
+    workspace: Workspace,
+) -> None:
+    async with run_screen(workspace, FINISHED, (80, 24)) as (_, pilot, screen):
+        await to_tab(pilot, screen, "results")
+        told = str(screen.query_one("#results-text Static", Static).render())
+        assert f"evaluate {FINISHED}\n    scores of a split, image by image\n" in told
 
 
 @pytest.mark.asyncio
