@@ -5,6 +5,7 @@ A screen says which runs are meant (`targets`); what is done is in `seg_tui.acti
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, cast
 
@@ -279,8 +280,11 @@ class Acting(WaitsForTop):
         if run_id := self._only_id("The folder is of one run"):
             folder = self.tui.workspace.run_dir(run_id).path
             self.app.copy_to_clipboard(str(folder))
-            opened = "opened; " if open_folder(folder) else ""
-            self.notify(f"{folder}\n{opened}path copied to the clipboard", title="folder", markup=False)
+            if not os.path.isdir(folder):  # Path.is_dir raises where `runs/` is closed to this user
+                what = "not on this machine; "
+            else:
+                what = "opened; " if open_folder(folder) else ""
+            self.notify(f"{folder}\n{what}path copied to the clipboard", title="folder", markup=False)
 
     def action_copy_id(self) -> None:
         if ids := self._ids():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,13 +41,15 @@ LOG_BYTES = 64 * 1024
 
 @dataclass(frozen=True, eq=False)
 class Detail:
-    """One run at one moment. `images` are those that an evaluation has scored, the worst first; `log` is the
-    end of its log, in lines. `alive` is None when only another machine could tell, False before the first
-    worker; `beat` is the UTC time of its last heartbeat; `waits` is why it has not started, while it is
-    queued. `found` is what a run measured of another's network; `best_trials` are those of its search."""
+    """One run at one moment. `images` are those that an evaluation has scored, the worst first; `is_here`
+    says whether its `folder` is on this machine, and `log` is the end of its log, in lines. `alive` is
+    None when only another machine could tell, False before the first worker; `beat` is the UTC time of
+    its last heartbeat; `waits` is why it has not started, while it is queued. `found` is what a run
+    measured of another's network; `best_trials` are those of its search."""
 
     row: RunRow
     folder: Path
+    is_here: bool
     epochs: tuple[EpochRow, ...]
     events: tuple[EventRow, ...]
     evaluations: tuple[EvaluationRow, ...]
@@ -135,6 +138,7 @@ def load_detail(
     return Detail(
         row=row,
         folder=run.path,
+        is_here=os.path.isdir(run.path),
         epochs=epochs,
         events=events,
         evaluations=evaluations,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from PIL import Image
 from engine.metrics.scores import Scores, scores_from_confusion
 from engine.report.gallery import gallery_epochs, gallery_name
 from engine.report.score_maps import kept_scores
+from engine.run.directory import RunDir
 from engine.store import RunRow, Store
 from engine.tasks import TASKS
 from engine.workspace import Workspace
@@ -85,7 +87,8 @@ class RunGallery:
 def find_gallery(workspace: Workspace, store: Store, run_id: str) -> RunGallery:
     """The gallery of a run as it is now. Raises StoreError when there is no such run."""
     row = store.run(run_id)
-    folder = workspace.run_dir(row.id).gallery
+    run = workspace.run_dir(row.id)
+    folder = run.gallery
     files = {epoch: {path.stem: path for path in paths} for epoch, paths in gallery_epochs(folder).items()}
     return RunGallery(
         id=row.id,
@@ -97,10 +100,16 @@ def find_gallery(workspace: Workspace, store: Store, run_id: str) -> RunGallery:
         files=files,
         sizes=_sizes(row, [path for paths in files.values() for path in paths.values()]),
         ranking=_known_ranking(store, row, files) if TASKS[row.task].evaluates else None,
-        problem="" if files else TASKS[row.task].without_pictures(row),
-        video=bool(footage_of(row, workspace.run_dir(row.id))),
+        problem="" if files else _why_none(row, run),
+        video=bool(footage_of(row, run)),
         scores=tuple(kept_scores(folder, next(iter(next(iter(files.values())))))) if files else (),
     )
+
+
+def _why_none(row: RunRow, run: RunDir) -> str:
+    if os.path.isdir(run.path):
+        return TASKS[row.task].without_pictures(row)
+    return f"{row.id} ({row.name}): its folder {run.path} is not on this machine, nor are its predictions"
 
 
 def _sizes(row: RunRow, predictions: Iterable[Path]) -> dict[str, Size]:

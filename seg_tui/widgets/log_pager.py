@@ -251,7 +251,7 @@ class LogPager(Vertical):
     def _read_growth(self, windows: tuple[LogWindow, ...]) -> None:
         def read() -> Message | None:
             new = grown(self.path, windows[-1])
-            if new == [windows[-1]]:
+            if new == [windows[-1]] and not self._problem:
                 return None
             kept = windows[:-1] if new[0].start == windows[-1].start else ()
             return WindowsRead([*kept, *new][-MOST_WINDOWS:])
@@ -290,7 +290,10 @@ class LogPager(Vertical):
         self._reading = True
         message: Message | None
         try:
-            message = read()
+            if self.path.parent.is_dir():
+                message = read()
+            else:
+                message = LogUnreadable(f"{self.path.parent} is not on this machine")
         except OSError as error:
             message = LogUnreadable(f"{self.path}: cannot be read: {error.strerror or error}")
         if message is None:

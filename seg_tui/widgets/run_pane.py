@@ -176,7 +176,8 @@ class RunPane(Vertical):
         if broken and self.view == "overview":
             tail.show("why it failed", (row.traceback or row.message).splitlines(), "red", whole=True)
         else:
-            tail.show("log", detail.log or ("nothing was printed",), "" if detail.log else "dim")
+            without = "nothing was printed" if detail.is_here else "the run's folder is not on this machine"
+            tail.show("log", detail.log or (without,), "" if detail.log else "dim")
 
     def _say(self, part: str, text: Text) -> None:
         self.query_one(f"#{part}", Still).show(text)

@@ -69,6 +69,31 @@ async def test_a_finished_run_opens_at_its_curves_and_says_how_it_fared(workspac
 
 
 @pytest.mark.asyncio
+async def test_of_a_run_whose_folder_is_not_here_that_is_said(workspace: Workspace) -> None:
+    """As of one of another workspace in a database on a server."""
+    folder = workspace.run_dir(FINISHED).path
+    async with run_screen(workspace, FINISHED) as (app, pilot, screen):
+        await to_tab(pilot, screen, "log")
+        assert "epoch 30 done" in screen_text(app)
+        away = folder.rename(folder.with_name("away"))
+        gone = f"{folder} is not on this machine"
+        await until(pilot, lambda: gone in " ".join(screen_text(app).split()), "the log's state")
+        away.rename(folder)
+        await until(pilot, lambda: gone not in " ".join(screen_text(app).split()), "that it is back")
+        folder.rename(away)
+        await pilot.press("f")
+        await until(pilot, lambda: f"{folder}\nnot on this machine; path copied" in notices(app)[-1])
+        await pilot.press("p")
+        gone = f"folder {folder} is not on this machine, nor are its predictions"
+        await until(pilot, lambda: gone in " ".join(screen_text(app).split()), "why there are none")
+        await pilot.press("escape", "escape")
+        screen_below = app.screen
+        assert isinstance(screen_below, Dashboard)
+        screen_below.table.put_cursor(FINISHED)
+        await until(pilot, lambda: "the run's folder is not on this machine" in screen_text(app), "the pane")
+
+
+@pytest.mark.asyncio
 async def test_what_a_command_measures_stands_below_it_where_there_is_no_room_beside_it(
     workspace: Workspace,
 ) -> None:
