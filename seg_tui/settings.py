@@ -82,13 +82,13 @@ def problem_with(key: str, value: Any) -> str:
         fine = isinstance(value, int | float) and FASTEST_REFRESH <= value <= SLOWEST_REFRESH
         return "" if fine else f"refresh: must be from {FASTEST_REFRESH:g} to {SLOWEST_REFRESH:g} seconds"
     if key == "columns":
-        if not isinstance(value, list | tuple) or not value:
+        if not (isinstance(value, list | tuple) and value and all(isinstance(name, str) for name in value)):
             return "columns: must be a list such as " + '["status", "name", "best"]'
         from engine.requests.views import check_columns
 
         try:
             check_columns([name for name in value if name not in COLUMN_KEYS])
-        except (StoreError, TypeError) as error:
+        except StoreError as error:
             return f"columns: {error}; there are {', '.join(COLUMN_KEYS)}, and all names that filters know"
         return ""
     allowed: Mapping[str, tuple[str, ...]] = {"curves": tuple(CURVE_PALETTES), "images": IMAGES}

@@ -177,6 +177,9 @@ async def test_broken_settings_are_told_and_cost_nothing(workspace: Workspace) -
     assert "refresh" in problem
     async with opened(workspace) as (app, pilot):
         await until(pilot, lambda: any("refresh" in n.message for n in app._notifications), "the notice")
+    settings_path(workspace).write_text('columns = ["status", 3]\ncurves = "bright"\n')
+    settings, problem = load_settings(workspace)
+    assert (settings, "columns: must be a list such as" in problem) == (Settings(curves="bright"), True)
     settings_path(workspace).write_text("a = " + "[" * 100_000)
     settings, problem = load_settings(workspace)
     assert (settings, "nested more than 32 levels deep" in problem) == (Settings(), True)
