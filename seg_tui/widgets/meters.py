@@ -53,6 +53,7 @@ class Meters(Still):
         self._reader = reader or LoadReader()
         self._load: Load | None = None
         self._timer: Timer | None = None
+        self._is_reading = False
 
     def on_mount(self) -> None:
         for known in ("snapshot", "trouble"):
@@ -62,15 +63,22 @@ class Meters(Still):
         """Look at the machine once the database was looked at: NVML takes a while to load."""
         if self._timer is None:
             self.watch(self.app, "snapshot", self._say, init=False)
-            self._timer = self.set_interval(READ_SECONDS, self._read)
+            self._timer = self.set_interval(READ_SECONDS, self._read_again)
+            self._read_again()
+
+    def _read_again(self) -> None:
+        """Look once more, but never twice at once: a driver that hangs would take all threads of the app."""
+        if not self._is_reading:
+            self._is_reading = True
             self._read()
 
-    @work(thread=True, exclusive=True, group="meters")
+    @work(thread=True, group="meters")
     def _read(self) -> None:
         self.post_message(LoadRead(self._reader.read()))
 
     @on(LoadRead)
     def keep(self, message: LoadRead) -> None:
+        self._is_reading = False
         self._load = message.load
         self._say()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+import threading
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from textual.css.stylesheet import Stylesheet
 from textual.dom import DOMNode
 from textual.widgets import Input
 
-from engine.host.load import Gpu, Load
+from engine.host.load import Gpu, Load, LoadReader
 from engine.host.occupancy import DeviceState
 from engine.host.processes import identify
 from engine.report.waiting import in_line, waits_of, why_it_waits
@@ -35,6 +36,7 @@ from seg_tui.widgets.run_pane import RunPane
 from seg_tui.widgets.run_table import RunTable
 from tests.engine.made_up_runs import finished_journal
 from tests.tui.conftest import (
+    WAIT_SECONDS,
     make_app,
     notices,
     opened,
@@ -644,3 +646,32 @@ async def test_a_curve_is_read_again_whenever_its_run_has_changed(workspace: Wor
                 pilot, lambda changed=changed: app.snapshot.runs["aaaa0000"].changed > changed, "the change"
             )
             await until(pilot, lambda: curves.get("aaaa0000"), f"the curve after {note}")
+
+
+@pytest.mark.asyncio
+async def test_a_driver_that_does_not_answer_is_asked_once(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, goes_on = threading.Event(), threading.Event()
+    asked: list[LoadReader] = []
+    ticks: list[None] = []
+    load = Load(gpus=(), cpu=0.5, cores=8, memory_used=0, memory_total=1)
+
+    def hangs(reader: LoadReader) -> Load:
+        asked.append(reader)
+        begun.set()
+        goes_on.wait(WAIT_SECONDS)
+        return load
+
+    monkeypatch.setattr(LoadReader, "read", hangs)
+    monkeypatch.setattr("seg_tui.widgets.meters.READ_SECONDS", 0.01)
+    app = make_app(workspace)
+    async with app.run_test(size=(120, 40)) as pilot:
+        try:
+            await until(pilot, begun.is_set, "the first look")
+            app.set_interval(0.01, lambda: ticks.append(None))
+            await until(pilot, lambda: len(ticks) > 20, "more of its turns")
+            assert len(asked) == 1
+        finally:
+            goes_on.set()
+        await until(pilot, lambda: len(asked) > 1, "the next look")
