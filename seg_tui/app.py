@@ -117,6 +117,10 @@ class SegTui(KeysInTurn):
         self.drafts: dict[DraftKey, str] = {}
         """What was typed and is not kept yet: it outlives a database that is locked, and is told at the end.
         """
+        self.untold: list[ActionEnded] = []
+        """What became of actions and was not told yet: of one that outlives the app, `main` tells it."""
+        self._at_work: list[object] = []
+        """An entry for each action that has not ended."""
         self.tags_asked: dict[str, Sequence[str]] = {}
         """The tags that stood in the last question for those of a run, by its id."""
 
@@ -140,6 +144,14 @@ class SegTui(KeysInTurn):
 
         self.graphics, problem = open_graphics(self.settings.images)
         self._settings_problem = self._settings_problem or problem
+
+    async def run_async(self, **options: Any) -> Any:
+        """Textual's, which ends before what is at work in threads does, and its caller after that."""
+        try:
+            return await super().run_async(**options)
+        finally:
+            if self._at_work:
+                print("what was asked for last is being finished…", file=sys.stderr, flush=True)
 
     def on_load(self) -> None:
         self.live.start()  # so that the runs are there when the dashboard is drawn first
@@ -248,6 +260,7 @@ class SegTui(KeysInTurn):
             self.post_message(ActionEnded(READ_ONLY, refused=True))
             return
         typed = None if draft is None else self.drafts.get(draft)
+        self._at_work.append(action)
         try:
             ended = action(self.workspace, self.store.get(), *arguments)
         except Exception as error:
@@ -258,14 +271,18 @@ class SegTui(KeysInTurn):
                     text = self.drafts.pop(draft, "")
                     draft = (draft[0], error.left)
                     self.drafts[draft] = text
-            self.post_message(ActionEnded(words_of(error), refused=True, draft=draft))
+            message = ActionEnded(words_of(error), refused=True, draft=draft)
         else:
             if draft is not None and self.drafts.get(draft) == typed:  # else there are newer words by now
                 self.drafts.pop(draft, None)
             done = ended if isinstance(ended, Done) else Done(ended)
             if done.undo is not None:
                 self._undos.append(done.undo)
-            self.post_message(ActionEnded(done.line + ("; z undoes it" if done.undo else ""), refused=False))
+            message = ActionEnded(done.line + ("; z undoes it" if done.undo else ""), refused=False)
+        finally:
+            self._at_work.remove(action)
+        self.untold.append(message)
+        self.post_message(message)
         self.live.nudge()
 
     @work(thread=True, group="actions")
@@ -292,6 +309,8 @@ class SegTui(KeysInTurn):
     def _tell_end(self, message: ActionEnded) -> None:
         from seg_tui.acting import Acting
 
+        if message in self.untold:
+            self.untold.remove(message)
         if message.draft is None:
             self.tell(message.line, message.refused)
         elif isinstance(self.screen, Acting):

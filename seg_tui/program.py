@@ -74,8 +74,13 @@ def main() -> None:
         sys.exit(tell(error))
     finally:
         typed_with(None)
+    for message in app.untold:
+        print(message.line, file=sys.stderr)
     for (what, ids), text in app.drafts.items():
-        print(f"the {what} of {' '.join(ids)} was not saved: {text!r}", file=sys.stderr)
+        from seg_tui.commands import COMMANDS
+
+        done = "done" if what in COMMANDS else "saved"
+        print(f"the {what} of {' '.join(ids)} was not {done}: {text!r}", file=sys.stderr)
     if app.fault is not None:
         sys.exit(tell(app.fault))
     if (alive := goes_on(app.snapshot)) and not in_browser():

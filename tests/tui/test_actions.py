@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import sqlite3
@@ -30,14 +31,14 @@ from seg_tui.app import SegTui
 from seg_tui.commands import ask_engine
 from seg_tui.live import SnapshotTaken
 from seg_tui.messages import ActionEnded
-from seg_tui.program import goes_on
+from seg_tui.program import goes_on, main
 from seg_tui.screens.dialogs import Ask, Confirm, Menu
 from seg_tui.screens.help import HelpScreen
 from seg_tui.screens.launch import LaunchScreen
 from seg_tui.widgets.bars import SPINNER, TitleBar
 from seg_tui.widgets.run_table import RunTable
 from tests.engine.made_up_runs import finished_journal
-from tests.tui.conftest import notices, opened, screen_text, settled, type_at_once, until
+from tests.tui.conftest import make_app, notices, opened, screen_text, settled, type_at_once, until
 from tests.tui.made_up_workspace import add
 
 pytestmark = pytest.mark.asyncio
@@ -636,6 +637,36 @@ async def test_words_for_a_run_that_is_gone_are_refused_and_told_at_the_end(work
             await told(app, pilot, run_id)
             assert not isinstance(app.screen, Ask), "there is nothing to ask for"
         assert app.drafts == {("tag", ("aaaa0000",)): "night", ("note", ("aaaa0001",)): "a thought"}
+
+
+async def test_what_is_done_when_the_dashboard_was_left_is_told_at_the_end(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun, may_end = threading.Event(), threading.Event()
+
+    def slow(workspace: Workspace, store: Store) -> str:
+        begun.set()
+        may_end.wait(30)
+        raise StoreError("aaaa0000: has no checkpoint")
+
+    async def leave(pilot: Pilot[None]) -> None:
+        app.act(slow, draft=draft)
+        await until(pilot, begun.is_set, "the action")
+        app.exit()
+
+    app = make_app(workspace)
+    draft = ("evaluate", ("aaaa0000",))
+    app.drafts[draft] = "--split val"
+    await app.run_async(headless=True, auto_pilot=leave)
+    assert "what was asked for last is being finished" in capsys.readouterr().err
+    may_end.set()
+    await asyncio.get_running_loop().shutdown_default_executor()  # as the end of `run` does
+    monkeypatch.setattr(app, "run", lambda: None)
+    monkeypatch.setattr("seg_tui.program.open_dashboard", lambda workspace, demo: app)
+    monkeypatch.setattr("sys.argv", ["seg-tui", str(workspace.root)])
+    main()
+    told = ["aaaa0000: has no checkpoint", "the evaluate of aaaa0000 was not done: '--split val'"]
+    assert capsys.readouterr().err.splitlines()[:2] == told
 
 
 async def test_words_typed_while_older_ones_are_kept_are_not_forgotten(
