@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -30,33 +30,45 @@ HAS_NETWORK: tuple[Choice, ...] = (
     ("w", "sweep", "sweep over values of its config…"),
 )
 
+OF_EACH: tuple[Choice, ...] = (
+    ("p", "pause", "pause in the queue"),
+    ("c", "unpause", "continue in the queue"),
+    ("y", "priority", "change the priority…"),
+    ("r", "rename", "rename…"),
+    ("m", "move", "move to another experiment…"),
+    ("a", "archive", "archive: hide, not delete"),
+    ("u", "unarchive", "unarchive"),
+    ("k", "protect", "protect from deletion"),
+    ("l", "unprotect", "let it be deleted"),
+)
+
+OBEYS: Mapping[str, Callable[[RunSummary], bool]] = {
+    "pause": lambda run: run.status == "queued" and not run.paused,
+    "unpause": lambda run: run.status == "queued" and run.paused,
+    "priority": lambda run: run.status == "queued",
+    "archive": lambda run: run.ended and not run.archived,
+    "unarchive": lambda run: run.archived,
+    "protect": lambda run: not run.protected,
+    "unprotect": lambda run: run.protected,
+}
+"""Which runs a choice is for; all, where it is not among these."""
+
 
 def choices_for(runs: Sequence[RunSummary], has_archived: bool, shows_archived: bool) -> list[Choice]:
     """What can be done to some runs; whatever none of them could obey is left out."""
     found: list[Choice] = []
-    if not runs:
-        return [_archived(shows_archived)]
-    if all(TASKS[run.task].learns_classes for run in runs):
+    if runs and all(TASKS[run.task].learns_classes for run in runs):
         found += HAS_NETWORK if len(runs) == 1 else HAS_NETWORK[:-1]
-    queued = [run for run in runs if run.status == "queued"]
-    if any(not run.paused for run in queued):
-        found.append(("p", "pause", "pause in the queue"))
-    if any(run.paused for run in queued):
-        found.append(("c", "unpause", "continue in the queue"))
-    if queued:
-        found.append(("y", "priority", "change the priority…"))
-    found += [("r", "rename", "rename…"), ("m", "move", "move to another experiment…")]
-    if any(run.ended and not run.archived for run in runs):
-        found.append(("a", "archive", "archive: hide, not delete"))
-    if any(run.archived for run in runs):
-        found.append(("u", "unarchive", "unarchive"))
-    if any(not run.protected for run in runs):
-        found.append(("k", "protect", "protect from deletion"))
-    if any(run.protected for run in runs):
-        found.append(("l", "unprotect", "let it be deleted"))
-    if has_archived:
+    found += [choice for choice in OF_EACH if obeying(choice[1], runs)]
+    if has_archived or not runs:
         found.append(_archived(shows_archived))
     return found
+
+
+def obeying(chosen: str, runs: Sequence[RunSummary]) -> list[RunSummary]:
+    """The runs that a choice is for."""
+    obeys = OBEYS.get(chosen, lambda run: True)
+    return [run for run in runs if obeys(run)]
 
 
 def _archived(are_shown: bool) -> Choice:
@@ -101,8 +113,7 @@ QUESTIONS = {
 
 def do(screen: Acting, chosen: str, runs: Sequence[RunSummary]) -> None:
     """Do what was chosen to the runs that can obey, or ask for the words that it needs."""
-    if chosen in ("pause", "unpause", "priority"):
-        runs = [run for run in runs if run.status == "queued"]
+    runs = obeying(chosen, runs)
     ids, act = [run.id for run in runs], screen.tui.act
     match chosen:
         case "pause" | "unpause":

@@ -539,6 +539,16 @@ async def test_of_marked_runs_those_that_wait_get_the_priority(
         assert store.run("dddd0000").priority == 5
 
 
+async def test_of_marked_runs_those_that_have_ended_are_archived(workspace: Workspace) -> None:
+    async with opened(workspace) as (app, pilot):
+        await press_on(app, pilot, "cccc0000", "a", "x")
+        await until(pilot, lambda: isinstance(app.screen, Menu), "the menu")
+        await pilot.press("a")
+        await told(app, pilot, "4 runs: archived, which hides it; z undoes it")
+        left = {"cccc0000", "dddd0000"}
+        await until(pilot, lambda: {run.id for run in app.snapshot.runs.values() if not run.archived} == left)
+
+
 async def test_the_menu_pauses_continues_and_reprioritises_what_waits(
     workspace: Workspace, no_agent: list[Workspace]
 ) -> None:
