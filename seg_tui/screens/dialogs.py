@@ -84,7 +84,7 @@ class Pick(ModalScreen[str | None], WaitsForTop):
     """One of some; None when it was left with escape."""
 
     DEFAULT_CSS = (
-        f"Pick {{ {_BOX} & > Vertical {{ width: 52; }} & OptionList {{ height: auto; max-height: 16; }} }}"
+        f"Pick {{ {_BOX} & > Vertical {{ width: 52; }} & OptionList {{ height: auto; max-height: 70vh; }} }}"
     )
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "dismiss(None)", "back")]
 
@@ -113,7 +113,7 @@ class Menu(ModalScreen[str | None], WaitsForTop):
     """What can be done, each by its letter; None when it was left with escape."""
 
     DEFAULT_CSS = (
-        f"Menu {{ {_BOX} & > Vertical {{ width: 66; }} & OptionList {{ height: auto; max-height: 20; }} }}"
+        f"Menu {{ {_BOX} & > Vertical {{ width: 66; }} & OptionList {{ height: auto; max-height: 70vh; }} }}"
     )
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "dismiss(None)", "back")]
 

@@ -32,7 +32,7 @@ from seg_tui.commands import ask_engine
 from seg_tui.live import SnapshotTaken
 from seg_tui.messages import ActionEnded
 from seg_tui.program import goes_on, main
-from seg_tui.screens.dialogs import Ask, Confirm, Menu
+from seg_tui.screens.dialogs import Ask, Confirm, Menu, Pick
 from seg_tui.screens.help import HelpScreen
 from seg_tui.screens.launch import LaunchScreen
 from seg_tui.widgets.bars import SPINNER, TitleBar
@@ -316,6 +316,23 @@ async def test_what_was_typed_is_seen_above_a_refusal_of_many_lines(workspace: W
         await pilot.press(*["pagedown"] * 3)
         await settled(pilot)
         assert "KEY=VALUES" in screen_text(app)
+
+
+@pytest.mark.parametrize("size", [(60, 15), (80, 24)], ids=["60x15", "80x24"])
+async def test_what_is_chosen_is_in_sight_however_much_there_is(
+    workspace: Workspace, size: tuple[int, int]
+) -> None:
+    names = [f"choice {place}" for place in range(30)]
+    async with opened(workspace, size) as (app, pilot):
+        for screen in (
+            Pick("Sort by", [(name, name) for name in names]),
+            Menu("Views", [("", name, name) for name in names]),
+        ):
+            await app.push_screen(screen)
+            await pilot.press("end")
+            await settled(pilot)
+            assert "choice 29" in screen_text(app)
+            await pilot.press("escape")
 
 
 async def test_a_question_about_many_runs_is_scrolled_by_keys(workspace: Workspace) -> None:
