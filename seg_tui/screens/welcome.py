@@ -8,7 +8,7 @@ from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
+from textual.containers import VerticalScroll
 from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import ProgressBar, Static
@@ -48,7 +48,7 @@ class Welcome(ModalScreen[str], WaitsForTop):
     DEFAULT_CSS = """
     Welcome {
         align: center middle;
-        & > Vertical {
+        & > VerticalScroll {
             width: 74; max-width: 98%; height: auto; max-height: 98%;
         }
         & ProgressBar { display: none; margin: 1 0 0 0; }
@@ -77,7 +77,7 @@ class Welcome(ModalScreen[str], WaitsForTop):
         return cast("SegTui", self.app)
 
     def compose(self) -> ComposeResult:
-        with box(Vertical(), "No runs in this workspace yet", ""):
+        with box(VerticalScroll(), "No runs in this workspace yet", ""):
             yield Static(self._text(), markup=False)
             yield ProgressBar(show_eta=True)
             yield Static("", id="demo-says", markup=False)
@@ -169,3 +169,4 @@ class Welcome(ModalScreen[str], WaitsForTop):
         says = self.query_one("#demo-says", Static)
         says.set_class(wrong, "wrong")
         says.update(text)
+        self.call_after_refresh(says.scroll_visible, animate=False)  # on a low screen it is out of sight

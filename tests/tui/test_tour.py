@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 import sys
+import threading
 
 import pytest
 
@@ -166,6 +169,25 @@ async def test_an_empty_workspace_offers_the_tour(
         await pilot.press("t")
         await until(pilot, lambda: app.tour.step == 0, "the tour")
         await until(pilot, lambda: "press enter to open it" in screen_text(app).lower())
+
+
+async def test_what_becomes_of_the_demo_is_seen_on_a_low_screen(
+    empty_workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_end = threading.Event()
+
+    def make_demo(*others: object) -> str:
+        may_end.wait(30)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "demo-data")
+
+    monkeypatch.setattr("seg_tui.screens.welcome.make_demo", make_demo)
+    app = SegTui(empty_workspace, now=lambda: NOW, look_after=False)
+    async with app.run_test(size=(60, 15)) as pilot:
+        await until(pilot, lambda: isinstance(app.screen, Welcome), "the welcome")
+        await pilot.press("d")
+        await until(pilot, lambda: "drawing street scenes" in screen_text(app), "that it has begun")
+        may_end.set()
+        await until(pilot, lambda: "No space left on device" in screen_text(app), "why it has ended")
 
 
 async def test_a_dashboard_for_looking_saves_no_view_and_begins_no_run_from_a_preview(
