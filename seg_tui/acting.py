@@ -5,6 +5,7 @@ A screen says which runs are meant (`targets`); what is done is in `seg_tui.acti
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, cast
 
@@ -279,7 +280,7 @@ class Acting(WaitsForTop):
         if run_id := self._only_id("The folder is of one run"):
             folder = self.tui.workspace.run_dir(run_id).path
             self.app.copy_to_clipboard(str(folder))
-            if not folder.is_dir():
+            if not os.path.isdir(folder):  # Path.is_dir raises where `runs/` is closed to this user
                 what = "not on this machine; "
             else:
                 what = "opened; " if open_folder(folder) else ""

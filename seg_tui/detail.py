@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,7 +138,7 @@ def load_detail(
     return Detail(
         row=row,
         folder=run.path,
-        is_here=run.path.is_dir(),
+        is_here=os.path.isdir(run.path),
         epochs=epochs,
         events=events,
         evaluations=evaluations,

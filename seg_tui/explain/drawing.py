@@ -13,6 +13,7 @@ from textual.strip import Strip
 
 from engine.report.explain import Explanation, Factor, Setting
 from seg_tui.explain.axes import KeyAxis, score_range
+from seg_tui.widgets.column_widths import shorten
 from seg_tui.widgets.curves import place_labels, tick_labels, ticks
 from seg_tui.widgets.painting import Canvas
 from seg_tui.widgets.raster import ACROSS, DOWN, Raster
@@ -155,7 +156,7 @@ def _x_axis(axis: KeyAxis, width: int, margin: int, columns: int, inks: ExplainI
     found = axis.ticks(max(2, columns // 10))
     room = columns // max(1, len(axis.words)) - 1 if axis.words else columns
     places = [margin + 1 + round(share * (columns - 1)) for share, _ in found]
-    below, placed = place_labels(places, [_cut(text, max(3, room)) for _, text in found], width)
+    below, placed = place_labels(places, [shorten(text, max(3, room)) for _, text in found], width)
     rule = "".join("┬" if margin + 1 + column in placed else "─" for column in range(columns))
     ground = inks.ground
     return [
@@ -189,11 +190,13 @@ def parallel(explanation: Explanation, width: int, height: int, inks: ExplainInk
         canvas.dots(raster, [style] * max(1, len(settings)), style)
     for column, axis in zip(at, axes, strict=False):
         for share, text in axis.ticks(max(2, rows // 4)):
-            _write(canvas, round((1 - share) * (rows - 1)), column, _cut(text, round(step) - 2), inks.label)
+            _write(
+                canvas, round((1 - share) * (rows - 1)), column, shorten(text, round(step) - 2), inks.label
+            )
     found = ticks(low, high, max(2, rows // 4))
     for tick, text in zip(found, tick_labels(found), strict=True):
         _write(canvas, round((1 - _y(tick, (low, high))) * (rows - 1)), at[-1], text, inks.label)
-    names = [_cut(axis.factor.key, round(step) - 1) for axis in axes] + [explanation.metric.title]
+    names = [shorten(axis.factor.key, round(step) - 1) for axis in axes] + [explanation.metric.title]
     below = "".join(
         name.ljust(after - here) for name, here, after in zip(names, at, [*at[1:], width], strict=True)
     )
@@ -207,7 +210,3 @@ def _write(canvas: Canvas, row: int, column: int, text: str, style: Style) -> No
     for place, character in enumerate(text, column + 1):
         if place < canvas.codes.shape[1]:
             canvas.cell(row, place, character, style)
-
-
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: max(0, width - 1)] + "…"

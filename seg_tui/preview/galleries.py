@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,7 +107,7 @@ def find_gallery(workspace: Workspace, store: Store, run_id: str) -> RunGallery:
 
 
 def _why_none(row: RunRow, run: RunDir) -> str:
-    if run.path.is_dir():
+    if os.path.isdir(run.path):
         return TASKS[row.task].without_pictures(row)
     return f"{row.id} ({row.name}): its folder {run.path} is not on this machine, nor are its predictions"
 

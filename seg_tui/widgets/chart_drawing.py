@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual.color import Color
@@ -14,6 +13,7 @@ from textual.strip import Strip
 
 from seg_tui.palette import legible
 from seg_tui.widgets import curves as axes
+from seg_tui.widgets.column_widths import shorten
 from seg_tui.widgets.curves import Curve, Window, reading
 from seg_tui.widgets.legend import legend_lines
 
@@ -101,8 +101,8 @@ class ChartDrawing:
         title, label = self.inks.title, self.inks.label
         lines = [Strip.blank(width)] * height
         if height:
-            lines[0] = Strip([Segment(_cut(self.title, width), title)])
-            lines[height // 2] = Strip([Segment(_cut(told, width).center(width), label)])
+            lines[0] = Strip([Segment(shorten(self.title, width), title)])
+            lines[height // 2] = Strip([Segment(shorten(told, width).center(width), label)])
         return self._on_ground(lines, width)
 
     def _drawn(
@@ -238,7 +238,3 @@ class ChartDrawing:
 
 def _sign(position: int) -> str:
     return _SIGNS[position % len(_SIGNS)]
-
-
-def _cut(text: str, width: int) -> str:
-    return text if cell_len(text) <= width else text[: max(0, width - 1)] + "…"

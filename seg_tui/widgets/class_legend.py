@@ -11,8 +11,7 @@ from rich.text import Text
 
 from engine.report.tables import thin_bar
 from seg_tui.widgets.class_colors import Color, hex_of
-from seg_tui.widgets.column_widths import fitted
-from seg_tui.widgets.label_image import shorten
+from seg_tui.widgets.column_widths import fitted, shorten
 
 NAME_WIDTH = 14
 COLUMN_WIDTH = 7

@@ -1,4 +1,4 @@
-"""How wide the columns of a table are, and which of them there is room for."""
+"""How wide the columns of a table are, which of them there is room for, and texts made to fit."""
 
 from __future__ import annotations
 
@@ -79,3 +79,10 @@ def fitted(text: str, width: int, right: bool = False) -> str:
     if length > width:
         return set_cell_size(text, width - 1) + "…"
     return " " * (width - length) + text if right else text + " " * (width - length)
+
+
+def shorten(text: str, room: int) -> str:
+    """The text, its end cut with a sign where there is no room for it; `room` is in cells."""
+    if cell_len(text) <= room:
+        return text
+    return set_cell_size(text, room - 1).rstrip() + "…" if room > 0 else ""

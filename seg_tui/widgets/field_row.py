@@ -15,7 +15,7 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from seg_tui.widgets.choice import Choice
-from seg_tui.widgets.label_image import shorten
+from seg_tui.widgets.column_widths import shorten
 
 LABEL_WIDTH = 24
 EDITOR_WIDTH = 38

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
@@ -28,6 +28,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from engine.classes import VOID
+from seg_tui.widgets.column_widths import shorten
 
 if TYPE_CHECKING:
     from seg_tui.graphics import Graphics
@@ -315,13 +316,6 @@ def _with_cross(image: Image.Image, cell: tuple[int, int], size: tuple[int, int]
     pen.line((left + wide // 2, top, left + wide // 2, top + tall - 1), fill=(255, 255, 255))
     pen.line((left, top + tall // 2, left + wide - 1, top + tall // 2), fill=(255, 255, 255))
     return marked
-
-
-def shorten(text: str, room: int) -> str:
-    """The text, its end cut with a sign where there is no room for it; `room` is in cells."""
-    if cell_len(text) <= room:
-        return text
-    return set_cell_size(text, room - 1).rstrip() + "…" if room > 0 else ""
 
 
 def fit(height: int, width: int, lines: int, cols: int) -> tuple[int, int]:

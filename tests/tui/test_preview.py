@@ -32,7 +32,8 @@ from seg_tui.preview.studio import Studio
 from seg_tui.preview.view import best_grid, view_of
 from seg_tui.screens.preview import PreviewScreen
 from seg_tui.widgets.class_legend import LegendRow, legend
-from seg_tui.widgets.label_image import LabelImage, shorten
+from seg_tui.widgets.column_widths import shorten
+from seg_tui.widgets.label_image import LabelImage
 from tests.tui.conftest import notices, opened, screen_text, settled, until
 from tests.tui.made_up_gallery import (
     CAR,
