@@ -67,8 +67,8 @@ def choices_for(runs: Sequence[RunSummary], has_archived: bool, shows_archived: 
 
 def obeying(chosen: str, runs: Sequence[RunSummary]) -> list[RunSummary]:
     """The runs that a choice is for."""
-    obeys = OBEYS.get(chosen, lambda run: True)
-    return [run for run in runs if obeys(run)]
+    obeys = OBEYS.get(chosen)
+    return [run for run in runs if obeys is None or obeys(run)]
 
 
 def _archived(are_shown: bool) -> Choice:
