@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -14,6 +15,7 @@ from engine.augment.builtin import AUGMENTATIONS
 from engine.augment.draws import Draws
 from engine.augment.functions import build_augmentations
 from engine.components.origin import ComponentError, Origin, registering
+from engine.components.registry import check_methods
 from engine.config.fields import Section, option
 from engine.data import layouts
 from engine.losses.builtin import LOSSES
@@ -99,6 +101,15 @@ def test_sections_without_what_builds_them_and_with_other_arguments_are_refused(
         def find(self) -> layouts.Found:  # type: ignore[override]
             raise AssertionError
 
+    class Static(layouts.Layout):
+        name = "static"
+        folders = ("photos",)
+
+        @staticmethod
+        def find(root: Path) -> layouts.Found:  # type: ignore[override]
+            raise AssertionError
+
+    check_methods("Static", Static, layouts.Layout)
     for register, section, needs in (
         (models.register, Network, r"Network: needs build\(\)"),
         (optimizers.register, Optimizer, r"Optimizer: needs build\(\)"),
