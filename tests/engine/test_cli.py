@@ -80,7 +80,7 @@ from tests.engine.made_up_runs import (
             "evaluate good --set device=cpu",
             "--set: no such option; keys are written without one: KEY=VALUE",
         ),
-        ("run quick epochs =3", "'=3': is not key=value, such as epochs=20, without spaces"),
+        ("run quick =3", "'=3': is not key=value, such as epochs=20, without spaces"),
         ("run quick epochs=3", "data.root: is not set; --data FOLDER"),
         ("run quick --data . epoch=3", "epoch: no such key; did you mean epochs?"),
         ("data cache --all", "select what to remove; add --prune"),
