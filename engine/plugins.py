@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
+import shlex
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -99,7 +100,9 @@ def load_recorded(files: Iterable[PluginFile]) -> list[str]:
     for file in files:
         path = Path(file.path)
         if not path.is_file():
-            raise ComponentError(f"{path}: the plugin that the run was made with is not there")
+            link = f"ln -s NEW {shlex.quote(str(path))}"
+            told = "the plugin that the run was made with is not there; if it has moved"
+            raise ComponentError(f"{path}: {told}, `{link}` leads to it")
         if load_plugin(path).sha256 != file.sha256:
             notes.append(f"{path}: the plugin has changed since the run was made")
     return notes

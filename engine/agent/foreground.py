@@ -61,8 +61,8 @@ def follow_run(
 
     `on_events` is called with new events, also with none, about five times a second. A stop that another
     program asks for in the database is passed on as the switch's first press is. While the database cannot be
-    used the worker goes on and its journal with it; `on_trouble` is told once. Raises StoreError when it
-    still cannot be used after the worker's end and the switch is pressed.
+    used the worker goes on and its journal with it; `on_trouble` is told once, and once more when the worker
+    has ended. Raises StoreError when the database still cannot be used then and the switch is pressed.
     """
     run: RunDir = workspace.run_dir(run_id)
     try:
@@ -71,7 +71,7 @@ def follow_run(
         store.lifecycle.set_status(run_id, "failed", "exception", f"its worker cannot be started: {error}")
         return store.run(run_id)
     followed = _Followed(store, run, worker, on_events)
-    trouble = ""
+    told = ""
     while True:
         presses, over = switch.news(), worker.poll() is not None
         if presses:
@@ -80,13 +80,15 @@ def follow_run(
             if over:
                 return followed.end()
             followed.step()
-            trouble = ""
+            told = ""
         except (StoreError, JournalError, OSError) as error:
             if over and presses:  # a worker that is over since has obeyed them: they do not mean the database
                 raise
-            if not trouble:
-                on_trouble(f"{error}; the run and its journal continue")
-            trouble = str(error)
+            state = "its worker has ended, which waits to be recorded; Ctrl-C leaves that to the next command"
+            state = state if over else "the run and its journal continue"
+            if state != told:
+                on_trouble(f"{error}; {state}")
+            told = state
         time.sleep(POLL_SECONDS)
 
 

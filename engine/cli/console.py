@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
+import select
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Any
 
@@ -77,6 +79,26 @@ class Stream(Console):
 
 output = Stream(stderr=False)
 notices = Stream(stderr=True)
+
+
+def fall_silent() -> None:
+    """Send the streams nowhere whose reader, such as `head`, has seen enough: what is still written, and
+    Python when it closes them, would complain again."""
+    streams = select.poll()
+    for descriptor in (1, 2):
+        streams.register(descriptor, 0)
+    for descriptor, event in streams.poll(0):
+        if event & select.POLLERR:  # a pipe without a reader
+            os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+
+
+@contextlib.contextmanager
+def silent_without_reader() -> Iterator[None]:
+    """Within it, a stream whose reader is gone ends the block and no more: what follows is not shown."""
+    try:
+        yield
+    except BrokenPipeError:
+        fall_silent()
 
 
 def print_json(value: Any, indent: int | None = 1) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from engine.cli.console import notices, output
 from engine.cli.queue import tell_lost, tell_queued
 from engine.cli.reading import open_existing
 from engine.cli.run import check_data, queue_or_start
+from engine.cli.usage import WrongUse
 from engine.config.idle import idle_keys
 from engine.config.keys import parse_assignments
 from engine.requests import deleting, lifecycle, refusals
@@ -96,8 +98,14 @@ def delete(workspace: Workspace, prefixes: Sequence[str], sure: bool) -> None:
             for row in rows:
                 best = f", best Dice {row.best_dice:.4f}" if row.best_dice is not None else ""
                 notices.say(f"{row.id}  {row.name}  {row.status}, epoch {epochs_done(row)}{best}")
-            question = f"delete {'this run' if len(rows) == 1 else f'these {len(rows)} runs'} for good?"
-            typer.confirm(question, abort=True, err=True)
+            what = "this run" if len(rows) == 1 else f"these {len(rows)} runs"
+            try:
+                typer.confirm(f"delete {what} for good?", abort=True, err=True)
+            except typer.Abort:
+                if sys.stdin.isatty():
+                    raise
+                notices.say("")  # ends the line of the question
+                raise WrongUse(f"this would delete {what}; add --yes to confirm") from None
         for row in rows:
             deleting.delete(workspace, store, row)
             output.say(f"{row.id}  {row.name}  deleted")

@@ -42,7 +42,9 @@ def check(root: Path, layout: str, classes: str, as_json: bool) -> int:
     lost = lost_shares(catalog, classes, report["values"])
     faults = [*catalog.faults, *report["faults"]]
     notes = [*catalog.notes, *turned_note(report["turned"])]
-    problems = problems_of_folders(catalog.class_set, report["seen"])
+    unusable = [name for name in catalog.splits if name not in report["seen"]]
+    problems = [f"{name}: none of its {len(catalog.splits[name])} pairs can be used" for name in unusable]
+    problems += problems_of_folders(catalog.class_set, report["seen"])
     if as_json:
         record = {
             "root": str(root.absolute()),
@@ -68,7 +70,7 @@ def check(root: Path, layout: str, classes: str, as_json: bool) -> int:
         output.say(f"pixels of classes without a counterpart, in percent of all: {told}\n")
     for note in notes:
         output.say(f"note: {note}")
-    print_faults(faults)
+    print_faults(faults, can_be_skipped="train" not in unusable)
     for problem in problems:
         output.say(problem)
     if not faults and not problems:
@@ -116,7 +118,7 @@ def what_next(catalog: Catalog, root: Path, layout: str, classes: str) -> str:
 
 def read_everything(catalog: Catalog) -> dict[str, Any]:
     """Faults, sizes, pixel counts and orientation tags of all pairs: what opening each of them shows.
-    `values` [256] counts source ids."""
+    `values` [256] counts source ids; `seen` has the train ids of each split of which some pair is usable."""
     samples = [sample for split in catalog.splits.values() for sample in split]
     split_of = [name for name, split in catalog.splits.items() for _ in split]
     class_set = catalog.class_set
@@ -150,7 +152,11 @@ def read_everything(catalog: Catalog) -> dict[str, Any]:
     valid = total[: len(class_set)].sum()
     shares = {name: float(total[i] / valid) if valid else 0.0 for i, name in enumerate(class_set.names)}
     void = float(total[VOID] / total.sum()) if total.sum() else 0.0
-    seen = {name: np.flatnonzero(counts[: len(class_set)]).tolist() for name, counts in pixels.items()}
+    seen = {
+        name: np.flatnonzero(counts[: len(class_set)]).tolist()
+        for name, counts in pixels.items()
+        if counts.any()
+    }
     return {
         "faults": faults,
         "sizes": sizes.most_common(),
@@ -186,7 +192,7 @@ def print_contents(catalog: Catalog, report: dict[str, Any], seconds: float) -> 
     output.say(f"\nof all pixels {100 * report['void']:.2f} % belong to no class and are ignored\n")
 
 
-def print_faults(faults: Sequence[Fault]) -> None:
+def print_faults(faults: Sequence[Fault], can_be_skipped: bool) -> None:
     if not faults:
         return
     counts = Counter(fault.kind.replace("_", " ") for fault in faults)
@@ -197,7 +203,7 @@ def print_faults(faults: Sequence[Fault]) -> None:
         output.say(f"  {fault.path}: {fault.problem}")
     if len(shown) < len(faults):
         output.say(f"  and {len(faults) - len(shown):,} more; --json lists all of them")
-    output.say("\n--skip-bad lets a run continue without these samples")
+    output.say("\n--skip-bad lets a run continue without these samples" if can_be_skipped else "")
 
 
 def make_scenes(folder: Path, images: int, size: str, seed: int, val_fraction: float, style: str) -> None:

@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from engine.cli.console import Stream, notices, output, print_json
+from engine.cli.console import Stream, notices, output, print_json, silent_without_reader
 from engine.config.described import format_value
 from engine.config.run_config import RunConfig
 from engine.report.crf import crf_text, trials_table
@@ -60,6 +60,37 @@ class Display(Protocol):
 
     def ended(self, row: RunRow, store: Store, run: RunDir) -> None:
         """The run is over."""
+
+
+class UntilNobodyReads:
+    """A display that falls silent when its reader, such as `head`, has seen enough: its run goes on, and the
+    end is still to be recorded and told."""
+
+    def __init__(self, display: Display) -> None:
+        self._display = display
+
+    def __enter__(self) -> Self:
+        with silent_without_reader():
+            self._display.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with silent_without_reader():
+            self._display.__exit__(kind, value, trace)
+
+    def show(self, events: list[AnyEvent]) -> None:
+        with silent_without_reader():
+            self._display.show(events)
+
+    def interrupted(self, times: int) -> None:
+        with silent_without_reader():
+            self._display.interrupted(times)
+
+    def ended(self, row: RunRow, store: Store, run: RunDir) -> None:
+        with silent_without_reader():
+            self._display.ended(row, store, run)
 
 
 class EpochLines:

@@ -168,9 +168,9 @@ def command_line(arguments: Sequence[str]) -> int:
     except typer.Abort:
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader, such as `head`, has seen enough. Python would complain again when it closes the streams.
-        for descriptor in (1, 2):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+        from engine.cli.console import fall_silent
+
+        fall_silent()
     except (Exception, KeyboardInterrupt) as error:
         return tell(error)
     finally:

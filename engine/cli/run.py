@@ -16,7 +16,7 @@ from engine.agent.executors.slurm import job_script, new_name
 from engine.agent.foreground import StopSwitch, follow_run
 from engine.agent.presence import ensure_agent
 from engine.cli.console import notices, output, progress_bar
-from engine.cli.display import Display, JsonDisplay, LiveDisplay, PlainDisplay
+from engine.cli.display import Display, JsonDisplay, LiveDisplay, PlainDisplay, UntilNobodyReads
 from engine.cli.mistaken import recipe_expected
 from engine.cli.notify import notify_terminal, tell_ends, wish
 from engine.cli.queue import tell_queued
@@ -217,7 +217,7 @@ def follow(workspace: Workspace, store: Store, run_id: str, as_json: bool) -> in
     """Run the worker under a display; the first Ctrl-C saves and stops, the second kills."""
     config = workspace.run_dir(run_id).read_config()
     row = store.run(run_id)
-    display = choose_display(as_json, row, config)
+    display = UntilNobodyReads(choose_display(as_json, row, config))
     switch = StopSwitch()
 
     def interrupt(number: int, frame: FrameType | None) -> None:

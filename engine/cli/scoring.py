@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -178,6 +179,12 @@ class Prediction:
     def __post_init__(self) -> None:
         if bool(self.images) == bool(self.from_stdin):
             raise WrongUse("name IMAGES, or give --from-stdin raw for frames on stdin")
+        for word in self.images:
+            if "=" in word and not os.path.lexists(word):
+                from engine.config.described import config_keys
+
+                if word.partition("=")[0] in config_keys():
+                    raise WrongUse(f"{word}: is no image; a KEY=VALUE goes behind --set: --set {word}")
         if self.from_stdin and not self.size:
             raise WrongUse("--from-stdin raw: needs the --size of its frames, such as --size 720x1280")
 

@@ -21,6 +21,7 @@ from engine.config.keys import ConfigError
 from engine.config.recipes import UnknownRecipe
 from engine.config.run_config import RunConfig
 from engine.config.run_defaults import load_run_defaults
+from engine.data.faults import counted
 from engine.plugins import usable_config
 from engine.requests.checking import what_the_check_depends_on
 from engine.requests.configs import base_config, changed_config, check_runnable, default_name
@@ -55,7 +56,7 @@ def sweep(workspace: Workspace, wanted: Sweep) -> None:
         check_runnable(config)
     for config in {what_the_check_depends_on(config): config for config in configs}.values():
         check_data(config, workspace)
-    count = f"{len(points)} of {whole} runs" if len(points) < whole else f"{whole} runs"
+    count = f"{len(points)} of {whole} runs" if len(points) < whole else counted(whole, "run")
     if not wanted.yes:
         if not sys.stdin.isatty():
             raise ConfigError([f"this would queue {count}; add --yes to confirm"])

@@ -202,6 +202,13 @@ def usage_line(error: typer.TyperException) -> str:
     option = getattr(error, "option_name", "")
     if option in ("-w", "--workspace"):
         return f"{option}: goes before the command: {PROGRAM} --workspace DIR COMMAND"
+    if context and any(parameter.name == "changes" for parameter in context.command.params):
+        from engine.config.described import config_keys
+
+        key = option.lstrip("-")
+        if key == "set" or key in config_keys():
+            example = "KEY=VALUE" if key == "set" else f"{key}=VALUE"
+            return f"{option}: no such option; keys are written without one: {example}"
     near = sorted(error.possibilities or ())
     return f"{option}: no such option; " + (f"did you mean {near[0]}?" if near else f"see {command}")
 
@@ -209,7 +216,8 @@ def usage_line(error: typer.TyperException) -> str:
 def plugins_first(arguments: Sequence[str]) -> list[str]:
     """The arguments with each `--plugin FILE.py` before the command, wherever it was typed.
 
-    What a plugin adds must be known before the command's own words are read.
+    What a plugin adds must be known before the command's own words are read. Raises WrongUse where the file
+    is missing, whose place the next word would take.
     """
     before: list[str] = []
     rest: list[str] = []
@@ -218,7 +226,10 @@ def plugins_first(arguments: Sequence[str]) -> list[str]:
         if word == "--":
             rest += [word, *words]
         elif word == "--plugin":
-            before += [word, *[value for value in [next(words, None)] if value is not None]]
+            file = next(words, None)
+            if file is None:
+                raise WrongUse("--plugin: needs a file: --plugin FILE.py")
+            before += [word, file]
         elif word.startswith("--plugin="):
             before.append(word)
         else:

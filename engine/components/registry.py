@@ -161,7 +161,7 @@ def check_methods(where: str, component: type, base: type) -> None:
     """Raise ComponentError where a class takes other arguments in a method of its base: those of the base
     that have no default must do."""
     for name, method in vars(base).items():
-        own = getattr(component, name, method)
+        own = inspect.getattr_static(component, name)
         if inspect.isfunction(method) and inspect.isfunction(own) and own is not method:
             needed = inspect.signature(method).parameters.values()
             arguments = [each.name for each in needed if each.default is inspect.Parameter.empty]

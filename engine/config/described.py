@@ -100,8 +100,23 @@ def chooses_variant(key: str) -> bool:
 CALLED_OTHERWISE = {
     "data.scale": "data.size is the size of the images and augment.crop that of crops, such as "
     "data.size=1024x2048 augment.crop=512x1024",
+    "name": "--name calls a run; model.name, optimizer.name and schedule.name are keys",
+    **{option: f"the option --{option} says it" for option in ("experiment", "tag", "note")},
 }
-"""What other programs call by another word: key -> what to write instead."""
+"""What is no key, or is called by another word in other programs: key -> what to write instead."""
+
+ELSEWHERE = {
+    **dict.fromkeys(("image_size", "img_size", "input_size", "resolution"), "data.size"),
+    **dict.fromkeys(("dataset", "dir", "path"), "data.root"),
+    **dict.fromkeys(("amp", "bf16", "fp16", "dtype"), "precision"),
+    **dict.fromkeys(("gpus", "num_gpus", "ngpus"), "devices"),
+    **dict.fromkeys(("scheduler", "lr_scheduler"), "schedule.name"),
+    "bs": "batch_size",
+    "crop_size": "augment.crop",
+    "learning_rate": "optimizer.lr",
+    "wd": "optimizer.weight_decay",
+}
+"""The last part of a key in other programs -> the key here. Their letters would lead to other keys."""
 
 
 def unknown_key(key: str) -> str:
@@ -109,8 +124,11 @@ def unknown_key(key: str) -> str:
     if key in CALLED_OTHERWISE:
         return f"{key}: no such key; {CALLED_OTHERWISE[key]}"
     keys = list(config_keys())
+    if f"{key}.name" not in keys and any(k.startswith(f"{key}.") for k in keys):
+        return f"{key}: no such key, but a group of keys; `seg-engine config {key}` lists them"
     leaf = key.rpartition(".")[2]
-    near = [k for k in keys if k.rpartition(".")[2] == leaf]
+    near = [k for k in keys if k in (f"{key}.name", ELSEWHERE.get(leaf))]
+    near += [k for k in keys if k.rpartition(".")[2] == leaf]
     near += difflib.get_close_matches(new_name(key), keys, n=1, cutoff=0.5)
     leaves = {k.rpartition(".")[2]: k for k in reversed(keys)}
     near += [leaves[match] for match in difflib.get_close_matches(leaf, list(leaves), n=1, cutoff=0.6)]

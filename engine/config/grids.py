@@ -59,8 +59,10 @@ def values_of(key: str, text: str) -> list[str]:
             values.append(part)
             continue
         first, last = int(bounds[1]), int(bounds[2])
-        if not first <= last < first + MOST_VALUES:
+        if last < first:
             raise ConfigError([f"{key}: {part!r} is not a range; it must be FIRST..LAST such as 0..4"])
+        if last >= first + MOST_VALUES:
+            raise ConfigError([f"{key}: {part!r} has more than {MOST_VALUES:,} values"])
         values += map(str, range(first, last + 1))
     return list(dict.fromkeys(values))
 

@@ -49,8 +49,8 @@ def split_assignments(assignments: Iterable[str]) -> list[tuple[str, str]]:
     pairs, problems = [], []
     for text in assignments:
         key, equals, value = (part.strip() for part in text.partition("="))
-        if not equals:
-            problems.append(f"{text!r}: is not key=value, such as epochs=20")
+        if not equals or not key:
+            problems.append(f"{text!r}: is not key=value, such as epochs=20, without spaces")
         elif new_name(key) not in config_keys() and key not in REPLACED:
             problems.append(unknown_key(key))
         pairs.append((key, value))

@@ -39,7 +39,7 @@ from engine.data.layouts import EXTRA
 from engine.data.layouts.builtin import LAYOUTS
 from engine.data.layouts.recognise import ANY_FOLDER
 from engine.data.lessons import Lessons, present, present_in_files, refuse_one_class
-from engine.data.membership import Membership, some, told_changes
+from engine.data.membership import Membership, refuse_moved, some, told_changes
 from engine.data.sample_readers import CachedSplit, FileSplit, Split
 from engine.data.split import labelled_part, split_samples
 from engine.host.access import reason
@@ -151,6 +151,8 @@ def find_samples(
     """What folders tell of the data of a run, without opening an image: the catalog, the samples of
     each folder that the run needs, and notes. Raises DataError as `open_dataset` does."""
     root = expanded(Path(config.root)).absolute()
+    if began_with is not None:
+        refuse_moved(root)
     catalog = _scan(config, root, labels)
     if began_with is not None:
         catalog = as_it_was(catalog, config, labels, began_with)

@@ -8,6 +8,7 @@ scores what it held out. What has changed is told.
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 from engine.config.sections import DataConfig
 from engine.data.catalog import DataError, Sample
 from engine.data.fingerprints import fingerprints
+from engine.host.input_files import shown
 from engine.run.directory import RunDir, RunDirError
 from engine.run.environment import text_digest
 from engine.run.files import expanded, is_same_folder, replacing
@@ -172,6 +174,15 @@ def told_changes(
             )
             lines.append(f"{what} of {some(changed)} have changed since the run started{note}")
     return lines
+
+
+def refuse_moved(root: Path) -> None:
+    """Raise DataError when the data that a run began with is no longer at `root`."""
+    if not root.exists():
+        link = f"ln -s NEW {shlex.quote(shown(root))}"
+        raise DataError(
+            f"{shown(root)}: no such folder; if the data of the run has moved, `{link}` leads to it"
+        )
 
 
 def some(names: Collection[str]) -> str:

@@ -22,7 +22,15 @@ from engine.data.faults import left_out_note, listed
 from engine.data.frozen_classes import class_notes
 from engine.data.image_files import FileFault
 from engine.data.layouts.recognise import fitting_layouts
-from engine.data.membership import Contents, Membership, Trained, contents_of, some, told_changes
+from engine.data.membership import (
+    Contents,
+    Membership,
+    Trained,
+    contents_of,
+    refuse_moved,
+    some,
+    told_changes,
+)
 from engine.data.split import split_samples
 from engine.run.files import expanded
 
@@ -102,6 +110,8 @@ def find_pairs(config: DataConfig, split: str, trained: Trained | None) -> Found
     """Find the pairs that `open_pairs` opens, without opening one. Raises DataError as it does."""
     root = expanded(Path(config.root)).absolute()
     own = trained is not None and split != "test" and trained.is_of(config, root)
+    if own:
+        refuse_moved(root)
     strict = own or trained is None
     catalog = scan(root, config.layout, config.known_classes, config.held_out if strict else ())
     if not strict:  # another data set may lack, to begin with, what a network was not to learn
@@ -113,7 +123,8 @@ def find_pairs(config: DataConfig, split: str, trained: Trained | None) -> Found
     folder = "train" if split == "train" or (split == "val" and config.divides_training) else split
     if folder not in catalog.splits:
         there = ", ".join(f"{name} ({len(samples)})" for name, samples in sorted(catalog.splits.items()))
-        raise DataError(f"{root}: has no labelled images in {split}; there are: {there}")
+        others = f"; --split {min(catalog.splits)} scores those" if len(catalog.splits) == 1 else ""
+        raise DataError(f"{root}: has no labelled images in {split}; there are: {there}{others}")
     samples = catalog.splits[folder]
     faults = catalog.faults_of(folder)
     notes = [*catalog.notes, *class_notes(config)]

@@ -28,7 +28,7 @@ from typing import Literal
 
 from engine.config.sections import DataConfig
 from engine.data.catalog import Catalog, DataError, Sample
-from engine.data.faults import listed
+from engine.data.faults import counted, listed
 from engine.data.layouts.splits import SPLITS
 
 SplitRule = Literal["threshold", "rank"]
@@ -66,9 +66,9 @@ def split_random(
         parts = tuple(s for s in given if s not in validating), tuple(s for s in given if s in validating)
     if not all(parts):
         raise DataError(
-            f"{len(given)} samples cannot be split with a validation fraction of {val_fraction} and "
-            f"data.split_seed={seed}: {len(parts[0])} would train and {len(parts[1])} validate; each needs "
-            f"at least one{_advice(given, val_fraction, seed, rule)}"
+            f"{counted(len(given), 'sample')} cannot be split with a validation fraction of {val_fraction} "
+            f"and data.split_seed={seed}: {len(parts[0])} would train and {len(parts[1])} validate; each "
+            f"needs at least one{_advice(given, val_fraction, seed, rule)}"
         )
     return parts
 
@@ -170,7 +170,7 @@ def _position(sample: Sample, purpose: str) -> int:
 def _advice(samples: Sequence[Sample], val_fraction: float, seed: int, rule: SplitRule) -> str:
     """What gives both sides at least one sample; all of it is tried before it is said."""
     if len(samples) < 2:
-        return ""
+        return "; two samples are the least"
     if rule == "rank":
         return f"; data.val_fraction={math.ceil(10_000 / len(samples)) / 10_000:g} gives both some"
     wanted = min(len(samples) - 1, max(1, _rounded(val_fraction, len(samples))))

@@ -99,6 +99,9 @@ def checkpoints_of(run: RunDir, which: str) -> list[str]:
             raise Refused([f"--checkpoints {word}: must be best, last, kept, an epoch N or epochs N..M"])
         if not found:
             there = ", ".join(sorted(file.name for file in run.checkpoints.glob("*.pt")))
+            if word == "kept" and there:
+                hint = f"it has {there}; a run keeps those of epochs by checkpoint.keep_every"
+                raise Refused([f"--checkpoints kept: {run.id} has kept no epochs: {hint}"])
             raise Refused(
                 [f"--checkpoints {word}: {run.id} has no such checkpoint; it has {there or 'none'}"]
             )

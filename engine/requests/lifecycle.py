@@ -41,7 +41,7 @@ def stop(workspace: Workspace, store: Store, rows: Sequence[RunRow]) -> list[str
     Returns what became of each: `stopped`, `stopping`, or `ended` by itself meanwhile. Raises Refused, and
     stops none, when one is over or nobody who may stop it would hear of it.
     """
-    refuse_others([row for row in rows if row.cause != "preempted"], STOPPABLE, "is over")
+    refuse_others([row for row in rows if row.cause != "preempted"], STOPPABLE, "there is nothing to stop")
     refuse_foreign_workers(workspace, rows)
     fates = [_stop(workspace, store, row.id) for row in rows]
     heard = [_is_heard(workspace, store.run(row.id), row.status == "stopping") for row in rows]

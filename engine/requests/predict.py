@@ -62,6 +62,8 @@ def _named_by(text: str) -> Found:
     """What one file, folder or pattern names. Raises Refused and DataError."""
     if not text:
         raise Refused(["an empty name is no image; name a file, a folder or a pattern"])
+    if "\0" in text:
+        raise Refused([f"{text!r}: holds a null byte, which no name of a file does"])
     try:
         path = expanded(Path(text))
         if path.is_dir():
@@ -82,8 +84,6 @@ def _named_by(text: str) -> Found:
         ) from error
     except OSError as error:  # a user's home that is not known, a name that is too long
         raise Refused([f"{shown(text)}: {error.strerror}"]) from error
-    except ValueError as error:  # a null byte
-        raise Refused([f"{shown(text)}: {error}"]) from error
     if not matched:
         raise Refused([f"{shown(text)}: there is no such file or folder"])
     images, notes = _usable([file for file in matched if not file.is_dir()])

@@ -158,7 +158,9 @@ class Store:
         if len(candidates) > 1:
             shown = ", ".join(f"{row.id} ({row.name})" for row in candidates[:MAX_CANDIDATES])
             more = ", ..." if len(candidates) > MAX_CANDIDATES else ""
-            raise StoreError(f"{text}: could be {shown}{more}; give a longer prefix of the id")
+            by_name = all(row.name == text for row in candidates)
+            instead = "an id" if by_name else "a longer prefix of the id"
+            raise StoreError(f"{text}: could be {shown}{more}; give {instead}")
         return str(candidates[0].id)
 
     def run(self, run_id: str) -> RunRow:

@@ -105,6 +105,12 @@ def test_what_cannot_be_averaged_is_refused_in_a_line(workspace: Workspace, tmp_
     assert "there is no folder" in refused([one], "", tmp_path / "gone" / "a.pt")
     assert refused([one], "", None, "optimizer.lr=1").startswith("optimizer.lr: is fixed by the training; ")
     wide = made(workspace, "bbbbbbbb", with_values(CONFIG, {"model.width": 16}))
+    for path in workspace.run_dir("bbbbbbbb").checkpoints.glob("epoch_*.pt"):
+        path.unlink()
+    assert refused([wide]) == (
+        "--checkpoints kept: bbbbbbbb has kept no epochs: it has best.pt, last.pt; a run keeps those of "
+        "epochs by checkpoint.keep_every"
+    )
     expected = "bbbbbbbb: has another network than aaaaaaaa: model.width 16, not 8"
     assert refused([one, wide]) == expected
     zoo = {"model.name": "smp", "model.encoder": "efficientnet-b0"}

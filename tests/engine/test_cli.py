@@ -71,6 +71,16 @@ from tests.engine.made_up_runs import (
         ("bench good", "good: is a run, not a recipe; --latency measures its network"),
         ("bench quik", "quik: no such recipe; did you mean quick?"),
         ("config optimzer", "optimzer: no such key or group of keys; did you mean optimizer?"),
+        ("data check . --plugin", "--plugin: needs a file: --plugin FILE.py"),
+        (
+            "run quick --epochs 3",
+            "--epochs: no such option; keys are written without one: epochs=VALUE",
+        ),
+        (
+            "evaluate good --set device=cpu",
+            "--set: no such option; keys are written without one: KEY=VALUE",
+        ),
+        ("run quick =3", "'=3': is not key=value, such as epochs=20, without spaces"),
         ("run quick epochs=3", "data.root: is not set; --data FOLDER"),
         ("run quick --data . epoch=3", "epoch: no such key; did you mean epochs?"),
         ("data cache --all", "select what to remove; add --prune"),

@@ -219,6 +219,17 @@ def test_the_check_of_a_data_set_says_what_a_run_would(
     assert "test:" not in seg(f"data check {test}").out  # labels of a test split are often kept back
 
 
+def test_the_check_of_a_data_set_without_a_usable_pair_speaks_of_no_labels(make: Make, seg: Command) -> None:
+    root = make(["a", "b"], train=[BOTH] * 3, val=[BOTH])
+    for image in (root / "images/train").iterdir():
+        image.write_bytes(b"")
+    done = seg(f"data check {root}")
+    assert done.status == 1
+    assert "train: none of its 3 pairs can be used" in done.out
+    assert "void" not in done.out.partition("3 faults")[2]
+    assert "--skip-bad" not in done.out
+
+
 def test_labels_that_vanish_at_the_input_size_are_not_scored_there(make: Make, tmp_path: Path) -> None:
     root = make(["a", "b"], train=[BOTH] * 2, val=[speck(1)])
     pairs = open_pairs(DataConfig(root=str(root), split="official"), "val", tmp_path / "cache")

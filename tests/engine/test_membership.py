@@ -377,6 +377,15 @@ def test_a_run_without_its_data_is_not_queued_again(
             assert "Traceback" not in done.err
         if gone != root / "images" / "img003.png":  # without one image the others are scored
             assert seg("requeue bbbb2222").status == 2
+        if gone == root:  # moved, and its new place has to be known
+            told = f"{root}: no such folder; if the data of the run has moved, `ln -s NEW {root}` leads to it"
+            assert told in seg("requeue aaaa1111").err
+            assert told in seg("requeue bbbb2222").err
+            root.symlink_to(away)
+            for run_id in ("aaaa1111", "bbbb2222"):
+                assert seg(f"requeue {run_id}").status == 0
+                assert seg(f"stop {run_id}").status == 0
+            root.unlink()
         assert {row["status"] for row in seg("runs --json").json} == {"stopped"}
         away.rename(gone)
     assert seg("requeue aaaa1111 bbbb2222").status == 0

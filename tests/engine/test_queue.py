@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -277,7 +278,7 @@ def test_resuming_a_run_in_the_foreground_wants_an_agent_for_what_comes_after_it
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("stop good", "aaaa1111: is finished; is over"),
+        ("stop good", "aaaa1111: is finished; there is nothing to stop"),
         ("requeue good", "aaaa1111: is finished; only stopped, failed and lost runs are queued again"),
         ("delete busy -y", "cccc3333: is running; `seg-engine stop` it first"),
         ("queue priority 3 good", "aaaa1111: is finished, not queued"),
@@ -286,6 +287,7 @@ def test_resuming_a_run_in_the_foreground_wants_an_agent_for_what_comes_after_it
         ("tag good 'two words'", "'two words': is not a tag"),
         ("run quick --priority 3 --data .", "--after and --priority order the queue; add --queue"),
         ("sweep quick seed=5..1 --data .", "seed: '5..1' is not a range; it must be FIRST..LAST"),
+        ("sweep quick seed=0..999999 --data .", "seed: '0..999999' has more than 100,000 values"),
         ("sweep quick sed=0..4 --data .", "sed: no such key; did you mean seed?"),
         ("sweep quick seed=0, --data .", "seed: '0,' has an empty value"),
     ],
@@ -363,6 +365,15 @@ def test_two_who_tag_a_run_at_once_lose_no_tag(workspace: Workspace) -> None:
     with workspace.open_store() as store:
         (row,) = (row for row in store.runs() if row.name == "good")
     assert set(row.tags) == {f"{who}{number}" for who in "ab" for number in range(10)}
+
+
+@pytest.mark.usefixtures("two_runs")
+def test_delete_says_how_where_nobody_can_answer(seg: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    done = seg("delete good bad")
+    assert done.status == BAD_USE
+    assert done.err.splitlines()[-1] == "error: this would delete these 2 runs; add --yes to confirm"
+    assert len(seg("runs --json").json) == 2
 
 
 @pytest.mark.usefixtures("two_runs")

@@ -95,7 +95,7 @@ def test_resolve_takes_ids_beginnings_and_names(store: Store) -> None:
         StoreError, match=r"abc: could be abc11111 \(unet\), abc22222 \(wide\); give a longer"
     ):
         store.resolve("abc")
-    with pytest.raises(StoreError, match=r"wide: could be abc22222 \(wide\), xyz00000 \(wide\)"):
+    with pytest.raises(StoreError, match=r"wide: could be abc22222 \(wide\), xyz00000 \(wide\); give an id$"):
         store.resolve("wide")
     for text in ("nothing", "%", "a_c"):
         with pytest.raises(StoreError, match="no run has that id or name"):

@@ -248,8 +248,11 @@ def test_a_file_that_is_named_for_prediction_and_can_be_none_is_refused(tmp_path
         with pytest.raises(Refused) as caught:
             find_images([str(tmp_path / name)])
         assert says in caught.value.problems[0]
+        assert caught.value.problems[0].count(f"{tmp_path / name}: ") == 1
     with pytest.raises(Refused, match="an empty name is no image"):
         find_images([""])
+    with pytest.raises(Refused, match="holds a null byte"):
+        find_images(["a\0b"])
 
 
 def test_a_folder_whose_path_is_no_utf8_is_refused_before_a_run(tmp_path: Path) -> None:

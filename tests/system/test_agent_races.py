@@ -253,8 +253,10 @@ def test_a_terminal_outlives_a_database_that_is_locked_until_after_the_end(
     said: list[str] = []
 
     def let_go_when_it_is_over() -> None:
-        wait_for(lambda: said and run.read_exit() is not None, workspace)
-        locker.close()
+        try:
+            wait_for(lambda: len(said) == 2, workspace)
+        finally:
+            locker.close()
 
     other = threading.Thread(target=let_go_when_it_is_over)
     other.start()
@@ -270,8 +272,12 @@ def test_a_terminal_outlives_a_database_that_is_locked_until_after_the_end(
         )
     other.join()
     assert (row.status, row.epoch) == ("finished", 3)
-    assert len(said) == 1
-    assert "another program has locked the database" in said[0]
+    assert len(said) == 2
+    assert said[0].endswith("; the run and its journal continue")
+    assert said[1].endswith(
+        "; its worker has ended, which waits to be recorded; Ctrl-C leaves that to the next command"
+    )
+    assert all("another program has locked the database" in line for line in said)
     assert shown == [event.event for event in read_all(run.journal)]
 
 

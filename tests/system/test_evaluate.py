@@ -372,7 +372,12 @@ def remove_labels(root: Path) -> None:
         (damage_image, "train", 2, "data.skip_bad=true skips these samples"),
         (void_labels, "train", 2, "the labels of all 3 images of train are void"),
         (remove_labels, "train", 2, "has images (3) but no labels"),
-        (lambda root: None, "val", 2, "has no labelled images in val; there are: train (3)"),
+        (
+            lambda root: None,
+            "val",
+            2,
+            "has no labelled images in val; there are: train (3); --split train scores those",
+        ),
     ],
 )
 def test_data_that_cannot_be_scored_is_told_in_a_line(

@@ -113,7 +113,8 @@ def test_a_plugin_trains_resumes_and_is_evaluated_and_outlives_its_file(
     seg(workspace, "db", "check")
     for command in (("show", "mine"), ("compare", "mine", "again", "--format", "csv")):
         assert "weighted_iou" in seg(workspace, *command).stdout
-    gone = f"error: {plugin}: the plugin that the run was made with is not there\n"
+    gone = f"error: {plugin}: the plugin that the run was made with is not there; "
+    gone += f"if it has moved, `ln -s NEW {plugin}` leads to it\n"
     assert seg(workspace, "evaluate", "mine", "device=cpu", status=2).stderr == gone
     assert seg(workspace, "rerun", "mine", status=2).stderr == gone
     before = listed(workspace)

@@ -228,6 +228,7 @@ def test_wrong_use_is_one_line_and_makes_nothing(
         ((plain, "--out", "images/plain.png"), "is a file; name a folder"),
         ((plain, "--ids", "rwa"), "did you mean raw?"),
         ((plain, "--set", "epochs=3"), "epochs: is fixed by the training"),
+        ((plain, "device=cpu"), "device=cpu: is no image; a KEY=VALUE goes behind --set: --set device=cpu"),
         ((plain, "--checkpoint", "epoch_0010.pt"), "has no such checkpoint"),
     ):
         made = ended(command("predict", SOURCE, *words))

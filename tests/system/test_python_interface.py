@@ -103,7 +103,7 @@ def test_what_is_wrong_is_one_line_and_makes_nothing(noted: dict[str, Any], tmp_
         ws.start("quick", data=tmp_path / "nowhere")
     with pytest.raises(StoreError, match="no run has that id or name"):
         ws.run("third")
-    with pytest.raises(Refused, match="is over"):
+    with pytest.raises(Refused, match="there is nothing to stop"):
         ws.run("first").stop()
     with pytest.raises(EngineError, match="must be one of"):
         Workspace(noted["root"], frames="excel")  # type: ignore[arg-type]

@@ -154,6 +154,23 @@ def test_ctrl_c_stops_with_a_checkpoint_and_resume_finishes(
     assert query(tmp_path, "SELECT count(*), count(DISTINCT epoch) FROM epoch_scores") == [(60, 30)]
 
 
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_a_run_whose_reader_leaves_goes_on_and_its_end_is_told(
+    command: Command, street: Path, tmp_path: Path, form: tuple[str, ...]
+) -> None:
+    """As in `seg-engine run ... | head -1`."""
+    arguments = ("run", "quick", *TINY, "device=cpu", "--data", str(street), *form)
+    process = command(*arguments, "--on-end", "touch told")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(timeout=WAIT_SECONDS) == 0
+    assert "Broken pipe" not in process.stderr.read()
+    assert query(tmp_path, "SELECT status, epoch FROM runs") == [("finished", 3)]
+    assert (tmp_path / "told").exists()
+
+
 def test_ctrl_c_tells_how_to_go_on(command: Command, street: Path, tmp_path: Path) -> None:
     process = command("run", "quick", *TINY, "epochs=200", "--data", str(street))
     assert process.stdout is not None

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from engine.api.starting import assignments_of
-from engine.config.described import config_keys, differences, format_value, value_of
+from engine.config.described import ELSEWHERE, config_keys, differences, format_value, value_of
 from engine.config.files import config_from_json, load_config, to_toml
 from engine.config.keys import ConfigError, parse_assignments, validate, with_values
 from engine.config.old_keys import RENAMED, REPLACED, OldKey
@@ -88,10 +88,28 @@ def test_a_bad_value_names_key_value_and_what_is_allowed(
         ("batchsize=1", "batch_size"),
         ("data.sizes=1", "data.size"),
         ("model.witdh=1", "model.width"),
+        ("optimizer.learning_rate=1", "optimizer.lr"),
+        ("img_size=1", "data.size"),
+        ("data.crop_size=1", "augment.crop"),
+        ("gpus=1", "devices"),
+        ("optimizer=adamw", "optimizer.name"),
+        ("model=unet", "model.name"),
     ],
 )
 def test_an_unknown_key_names_the_nearest(assignment: str, near: str) -> None:
     assert f"did you mean {near}?" in problem(assignment)
+
+
+def test_what_is_no_key_by_itself_is_told_as_what_it_is() -> None:
+    assert problem("experiment=x") == "experiment: no such key; the option --experiment says it"
+    assert "--name calls a run" in problem("name=x")
+    assert problem("loss=dice").endswith("but a group of keys; `seg-engine config loss` lists them")
+    assert problem("=2") == "'=2': is not key=value, such as epochs=20, without spaces"
+
+
+def test_words_of_other_programs_lead_to_keys_that_are_there() -> None:
+    assert set(ELSEWHERE.values()) <= config_keys().keys()
+    assert not ELSEWHERE.keys() & config_keys().keys()
 
 
 def test_of_a_key_that_is_given_twice_the_last_value_counts() -> None:

@@ -14,6 +14,8 @@ from engine.augment.builtin import AUGMENTATIONS
 from engine.augment.draws import Draws
 from engine.augment.functions import build_augmentations
 from engine.components.origin import ComponentError, Origin, registering
+from engine.components.parts import PartRegistry
+from engine.components.registry import check_methods
 from engine.config.fields import Section, option
 from engine.data import layouts
 from engine.losses.builtin import LOSSES
@@ -25,7 +27,8 @@ MINE = Origin("file", "/mine.py", "1")
 @pytest.fixture
 def outside() -> Iterator[None]:
     """What is registered is of a plugin, and forgotten afterwards."""
-    before = [(parts, dict(parts._parts), parts.section()) for parts in (LOSSES, AUGMENTATIONS)]
+    registries: tuple[PartRegistry[Any], ...] = (LOSSES, AUGMENTATIONS)
+    before = [(parts, dict(parts._parts), parts.section()) for parts in registries]
     with registering(MINE):
         yield
     for parts, known, section in before:
@@ -99,15 +102,18 @@ def test_sections_without_what_builds_them_and_with_other_arguments_are_refused(
         def find(self) -> layouts.Found:  # type: ignore[override]
             raise AssertionError
 
-    for register, section, needs in (
+    static = type("Static", (layouts.Layout,), {"find": staticmethod(lambda root: None)})
+    check_methods("Static", static, layouts.Layout)
+    refused: tuple[tuple[Callable[[Any], Any], type, str], ...] = (
         (models.register, Network, r"Network: needs build\(\)"),
         (optimizers.register, Optimizer, r"Optimizer: needs build\(\)"),
         (schedules.register, Schedule, r"Schedule: needs shape\(\) or at\(\)"),
         (schedules.register, Reversed, r"Reversed.shape: must take the arguments \(self, done, epoch\)"),
         (layouts.register, Layout, r"Layout.find: must take the arguments \(self, root\)"),
-    ):
-        with pytest.raises(ComponentError, match=f"{needs}$"):
-            register(section)  # type: ignore[operator]
+    )
+    for register, section, told in refused:
+        with pytest.raises(ComponentError, match=f"{told}$"):
+            register(section)
 
 
 class Loss:

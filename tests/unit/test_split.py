@@ -89,7 +89,7 @@ def test_a_file_name_that_is_no_utf8_can_be_split(rule: SplitRule) -> None:
 @pytest.mark.parametrize("rule", ["rank", "threshold"])
 @pytest.mark.parametrize(("count", "fraction"), [(1, 0.5), (2, 0.001), (3, 0.1), (3, 0.999), (0, 0.2)])
 def test_a_side_without_samples_is_refused(count: int, fraction: float, rule: SplitRule) -> None:
-    with pytest.raises(DataError, match=f"{count} samples cannot be split.*each needs at least one"):
+    with pytest.raises(DataError, match=f"{count} samples? cannot be split.*each needs at least one"):
         split_random(numbered(count), fraction, 1, rule)
 
 
