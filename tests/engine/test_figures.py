@@ -106,6 +106,22 @@ def test_curves_against_hours_or_images_count_what_was_used_until_then(
         curves_figure([curve], against="days")
 
 
+def test_seeds_of_unlike_speed_have_a_mean_at_every_hour(make: Callable[..., ComparedRun]) -> None:
+    """The faster has more epochs in the same time: by its number, an epoch is not at one time."""
+    slow = make("aaaaaaaa", 0.2, 0.4, 0.6).epochs
+    fast = make("bbbbbbbb", *(0.1 * epoch for epoch in range(1, 7))).epochs
+    curve = Curve("both", [slow, [replace(row, seconds=5.0) for row in fast]])  # half of slow's
+    points = curve.points("val", "dice", "hours")
+    assert [hour * 3600 for hour, _ in points] == pytest.approx([20, 30, 40, 50, 60])
+    for hour, values in points:
+        assert values == pytest.approx([hour * 36, hour * 36])
+    assert curve.title("dice", "hours") == "both"
+
+    stopped = Curve("both", [slow, fast[:2]])  # after one epoch
+    assert [len(values) for _, values in stopped.points("val", "dice", "hours")] == [2, 1, 1]
+    assert stopped.title("dice", "hours") == "both (n=1 to 2)"
+
+
 def test_published_results_are_marks_called_published(make: Callable[..., ComparedRun]) -> None:
     run = make("aaaaaaaa", 0.2)
     figure = curves_figure([Curve("mine", [run.epochs])], published=published_results(["paper-unet"]))

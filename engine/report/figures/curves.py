@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -70,22 +72,33 @@ class Curve:
 
     def points(self, split: str, measure: str, against: str = "epochs") -> list[tuple[float, list[float]]]:
         """(epoch, the value of each seed that has one, of several runs of a seed their mean), in the order of
-        the epochs. Instead of the epoch the hours or images until its end, of several runs their mean."""
-        found: dict[int, tuple[list[float], list[tuple[int, float]]]] = {}
+        the epochs. Instead of the epoch what was used until its end, which differs from run to run: there, a
+        run's value is on the line between those of two epochs."""
+        lines = list(self._lines(split, measure, against))
+        if against == "epochs" or len(lines) < 2:
+            found = [(x, [(seed, line[x]) for seed, line in lines if x in line]) for x in _places(lines)]
+        else:
+            begin = max(min(line) for _, line in lines)  # from where on all have been scored
+            found = [
+                (x, [(seed, value) for seed, line in lines if (value := _between(line, x)) is not None])
+                for x in _places(lines)
+                if x >= begin
+            ]
+        return [(x, [*by_seed(values).values()]) for x, values in found]
+
+    def _lines(self, split: str, measure: str, against: str) -> Iterator[tuple[int, dict[float, float]]]:
+        """Seed and values of each run that has some, by what was used until then."""
         for seed, run in zip(self.seeds or range(len(self.runs)), self.runs, strict=True):
             used = _used(run, against)
-            for row in (row for row in run if row.split == split):
-                value = getattr(row, measure)
-                if value is not None:
-                    places, values = found.setdefault(row.epoch, ([], []))
-                    places.append(used[row.epoch])
-                    values.append((seed, value))
-        return [(mean(places), [*by_seed(values).values()]) for _, (places, values) in sorted(found.items())]
+            scored = [(used[row.epoch], getattr(row, measure)) for row in run if row.split == split]
+            line = {x: value for x, value in sorted(scored) if value is not None}
+            if line:
+                yield seed, line
 
-    def title(self, measure: str) -> str:
+    def title(self, measure: str, against: str = "epochs") -> str:
         """The label, and of how many seeds the means are if not of all: "wide, 4 seeds (n=2 to 4)"."""
         return self.label + told_counts(
-            (len(values) for split in ("val", "train") for _, values in self.points(split, measure)),
+            (len(values) for split in ("val", "train") for _, values in self.points(split, measure, against)),
             len(set(self.seeds)) or len(self.runs),
         )
 
@@ -94,6 +107,18 @@ def entry_curves(comparison: Comparison, runs: Iterable[ComparedRun]) -> list[Cu
     """The curves of each entry of a comparison of `runs`."""
     by_id = {run.row.id: run for run in runs}
     return [Curve.of(entry.title, [by_id[run_id] for run_id in entry.ids]) for entry in comparison.entries]
+
+
+def _places(lines: Iterable[tuple[int, dict[float, float]]]) -> list[float]:
+    return sorted({x for _, line in lines for x in line})
+
+
+def _between(line: dict[float, float], x: float) -> float | None:
+    """The value of a line at x. One that ends holds for as long as its longest wait for a value was, as runs
+    of one budget end at almost one time; None beyond."""
+    xs = list(line)
+    longest = max((later - before for before, later in pairwise(xs)), default=0.0)
+    return float(np.interp(x, xs, list(line.values()))) if xs[0] <= x <= xs[-1] + longest else None
 
 
 def _used(run: Sequence[EpochRow], against: str) -> dict[int, float]:
@@ -148,7 +173,7 @@ def curves_figure(
         figure = new_figure(columns, 2.2 if columns == 1 else 2.8)
         axes = figure.add_subplot()
         handles = [_draw(axes, curve, measure, against, place) for place, curve in enumerate(curves)]
-        labels = [curve.title(measure) for curve in curves]
+        labels = [curve.title(measure, against) for curve in curves]
         if measure == "dice" and against == "epochs":
             for system, handle in _draw_published(axes, published):
                 handles.append(handle)
