@@ -95,35 +95,35 @@ def queue_or_start(
     exit status."""
     if wanted.place is None:
         return start_here(workspace, store, card, config, as_json, wanted.on_end)
-    return queue_run(workspace, store, card, config, wanted.place, as_json, wanted.on_end)
+    queued = enqueue(workspace, store, card, config, wanted.place)
+    wish(store, "run", card.id, wanted.on_end)
+    tell_place(workspace, store, config, queued, wanted.place, as_json)
+    return 0
 
 
-def queue_run(
+def tell_place(
     workspace: Workspace,
     store: Store,
-    card: RunCard,
     config: RunConfig,
+    queued: Sequence[RunCard],
     place: Place,
     as_json: bool,
-    on_end: str = "",
-) -> int:
-    """Give a run its place in the queue, and tell what of another run it waits for or finds as it is then;
-    returns the exit status."""
-    queued = enqueue(workspace, store, card, config, place)
-    wish(store, "run", card.id, on_end)
+) -> None:
+    """Tell of a run that was queued for that place, the last of `queued`, and what of another run it waits
+    for or finds as it is then."""
     tell_queued(workspace, queued, as_json)
     if config.of_network is None or as_json:
-        return 0
-    after = queued[-1].after
-    if after and not place.after:
-        why = "whose network it looks at" if after == config.source else "which searches the CRF's parameters"
-        notices.say(f"{card.id} starts after {after}, {why}")
-    if not after and (source := may_still_change(store, config)) is not None:
+        return
+    card = queued[-1]
+    if card.after and not place.after:
+        of_network = card.after == config.source
+        why = "whose network it looks at" if of_network else "which searches the CRF's parameters"
+        notices.say(f"{card.id} starts after {card.after}, {why}")
+    if not card.after and (source := may_still_change(store, config)) is not None:
         notices.note(
             f"{source.id} is {source.status}: {card.id} looks at its checkpoint as that is when it starts; "
             f"with --queue --after {source.id} it waits for the end"
         )
-    return 0
 
 
 def start_here(
@@ -135,7 +135,10 @@ def start_here(
     own queue to wait in and is followed by nobody.
     """
     if config.executor == "slurm":
-        return queue_run(workspace, store, card, config, Place(), as_json, on_end)
+        queued = enqueue(workspace, store, card, config, Place())
+        wish(store, "run", card.id, on_end)
+        tell_place(workspace, store, config, queued, Place(), as_json)
+        return 0
     refuse_unsearched(store, config)
     config = settle_sources(workspace, store, config)
     pretraining = pretraining_of(config)

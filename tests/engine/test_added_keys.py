@@ -42,6 +42,9 @@ class Net(models.ModelSection):
     name: Literal["own_net"] = option("own_net", "Architecture")
     width: int = option(16, "Channels")
 
+    def build(self, inputs: int, outputs: int) -> Any:
+        raise NotImplementedError
+
 
 class GrownNet(Net):
     depth: int = option(2, "Layers")

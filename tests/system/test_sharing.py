@@ -485,7 +485,13 @@ def test_a_stop_that_nobody_would_pass_on_is_refused_with_who_can(group: Workspa
         assert Presence.of(group).living() is None  # an agent of Bob's could do nothing
         done = ALICE.seg(group.root, "stop hers")
         assert done.returncode == 0, done.stderr
-        wait_for(lambda: [row.status for row in rows(group)] == ["stopped"], group)
+
+        def is_stopped() -> bool:
+            ALICE.seg(group.root, "runs")  # who looks reads what a run has written that no agent looks after
+            return [row.status for row in rows(group)] == ["stopped"]
+
+        wait_for(is_stopped, group)
+        assert Presence.of(group).living() is None  # the worker was told by the command itself
 
 
 @pytest.mark.parametrize("words", ["agent --idle-exit 0", "run quick --queue"])
